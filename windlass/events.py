@@ -1,0 +1,42 @@
+"""What came in from outside, in one form whatever the forge: the vocabulary between `windlass.forges` and the queue."""
+
+from __future__ import annotations
+
+import msgspec
+
+ZERO = "0" * 40
+"""The object id by which Git (and every forge's payload) says "no such ref": before a creation, after a deletion."""
+
+
+class RefUpdate(msgspec.Struct, frozen=True):
+    """One ref that moved. ``after`` is ``ZERO`` when the ref was deleted; ``before`` is "" where the forge doesn't say."""
+
+    ref: str  # always full: refs/heads/main, refs/tags/v1
+    after: str  # 40 (sha1) or 64 (sha256) hex digits
+    before: str = ""
+
+    @property
+    def deleted(self) -> bool:
+        return not self.after.strip("0")
+
+
+class PushEvent(msgspec.Struct, frozen=True):
+    """Refs of one repository moved, by a push or by the merge of a pull request.
+
+    ``repositories`` are all the URLs by which the payload names the repository (clone, SSH, web), as it spells them.
+    """
+
+    repositories: tuple[str, ...]
+    updates: tuple[RefUpdate, ...]
+    delivery: str = ""
+    kind: str = "push"  # push | merge
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """A verified event that needs no work (a ping, a comment, an opened pull request), and why, for the 200's answer."""
+
+    reason: str
+    delivery: str = ""
+
+
+Event = PushEvent | Ignored

@@ -1,0 +1,1 @@
+"""What goes out: fetch the new commit, render, diff, apply, prune, report."""

@@ -1,0 +1,102 @@
+"""What Windlass knows of each application, in Redis: read here, written by the fenced `windlass.queue.record`.
+
+All of it can be lost: Git and the cluster hold the truth, and the next run rebuilds what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+from redis.asyncio import Redis
+
+HISTORY = 50
+"""Runs kept of an application."""
+
+
+def application_key(name: str) -> str:
+    return f"windlass:app:{name}"
+
+
+def objects_key(name: str) -> str:
+    return f"windlass:app:{name}:objects"
+
+
+def history_key(name: str) -> str:
+    return f"windlass:app:{name}:history"
+
+
+def claims_key(cluster: str) -> str:
+    """A hash: object -> the application whose current render wants it, on that cluster."""
+    return f"windlass:claims:{cluster}"
+
+
+class RunRecord(msgspec.Struct, omit_defaults=True):
+    """One run of an application. Times are seconds since the epoch, durations milliseconds."""
+
+    event: str
+    revision: str
+    phase: str
+    started: float
+    received: float | None = None
+    durations: dict[str, float] = {}
+    applied: int = 0
+    unchanged: int = 0
+    pruned: int = 0
+    kept: list[str] = []
+    taken: list[str] = []
+    errors: list[str] = []
+    fetch: str = ""  # which way the fetch went: present, v2, pygit2 or git, and why not v2
+
+
+class ApplicationState(msgspec.Struct):
+    """An application's state as the last run left it.
+
+    ``revision`` is the last commit of which everything was applied and pruned; ``wanted`` the one that the last run aimed at.
+    """
+
+    name: str
+    phase: str = "Unknown"  # Unknown, Syncing, Synced, Retrying, Failed
+    revision: str = ""
+    wanted: str = ""
+    document: str = ""  # digest of the document that was applied
+    source: str = ""
+    attempts: int = 0
+    yields: int = 0
+    objects: int = 0
+    last: RunRecord | None = None
+
+    @classmethod
+    def load(cls, name: str, fields: dict[bytes, bytes]) -> ApplicationState:
+        text = {k.decode(): v.decode() for k, v in fields.items()}
+        last = text.get("last")
+        return cls(
+            name=name,
+            phase=text.get("phase", "Unknown"),
+            revision=text.get("revision", ""),
+            wanted=text.get("wanted", ""),
+            document=text.get("document", ""),
+            source=text.get("source", ""),
+            attempts=int(text.get("attempts", 0)),
+            yields=int(text.get("yields", 0)),
+            objects=int(text.get("objects", 0)),
+            last=msgspec.json.decode(last, type=RunRecord) if last else None,
+        )
+
+
+async def read_state(redis: Redis, name: str) -> ApplicationState:
+    return ApplicationState.load(name, await redis.hgetall(application_key(name)))
+
+
+async def read_states(redis: Redis, names: list[str]) -> list[ApplicationState]:
+    """The states of several applications, in one round trip."""
+    pipeline = redis.pipeline(transaction=False)
+    for name in names:
+        pipeline.hgetall(application_key(name))
+    return [ApplicationState.load(name, raw) for name, raw in zip(names, await pipeline.execute(), strict=True)]
+
+
+async def read_history(redis: Redis, name: str) -> list[dict[str, Any]]:
+    """The last runs, newest first."""
+    return [orjson.loads(raw) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)]

@@ -1,0 +1,76 @@
+"""What was applied, and who wants what: reads of Redis' copy of the inventory, and claims between applications.
+
+The truth about ownership is in the cluster; this copy lets a push ask only for the objects that it names. A claim says
+which application's current render wants an object, so that an object that moves between two is handed over, not deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from redis.asyncio import Redis
+
+from windlass import state
+from workers.plan import Entry
+
+SLICE = 1000
+"""Keys asked for in one command: Redis serves nobody else meanwhile."""
+
+
+async def read_entries(redis: Redis, application: str, keys: Sequence[str]) -> dict[str, Entry]:
+    """The inventory's entries of ``keys``, those that it has."""
+    entries: dict[str, Entry] = {}
+    for start in range(0, len(keys), SLICE):
+        part = keys[start : start + SLICE]
+        values = await redis.hmget(state.objects_key(application), part)
+        entries.update((key, Entry.load(raw)) for key, raw in zip(part, values, strict=True) if raw is not None)
+    return entries
+
+
+class Claims:
+    """The claims of one application on the objects of one cluster."""
+
+    def __init__(self, redis: Redis, cluster: str, application: str, *, yielding: Collection[str]) -> None:
+        """``yielding`` are applications whose claims count for nothing: those that are gone, or that this one adopts."""
+        self._redis, self._key, self._application, self._yielding = redis, state.claims_key(cluster), application, yielding
+
+    async def take(self, keys: Sequence[str]) -> dict[str, str]:
+        """Claim ``keys``; returns those that another application wants, with its name."""
+        refused: dict[str, str] = {}
+        for start in range(0, len(keys), SLICE):
+            part = keys[start : start + SLICE]
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in part:
+                pipeline.hsetnx(self._key, key, self._application)
+            taken = [key for key, new in zip(part, await pipeline.execute(), strict=True) if not new]
+            if taken:
+                refused.update(await self._contest(taken))
+        return refused
+
+    async def _contest(self, keys: Sequence[str]) -> dict[str, str]:
+        holders = await self._redis.hmget(self._key, keys)
+        refused = {}
+        for key, raw in zip(keys, holders, strict=True):
+            holder = raw.decode() if raw else self._application
+            if holder in self._yielding:
+                await self._redis.hset(self._key, key, self._application)
+            elif holder != self._application:
+                refused[key] = holder
+        return refused
+
+    async def release(self, keys: Iterable[str]) -> None:
+        """Let go of ``keys``, those that are ours."""
+        wanted = list(keys)
+        if not wanted:
+            return
+        holders = await self._redis.hmget(self._key, wanted)
+        ours = [key for key, raw in zip(wanted, holders, strict=True) if raw == self._application.encode()]
+        if ours:
+            await self._redis.hdel(self._key, *ours)
+
+    async def holders(self, keys: Sequence[str]) -> dict[str, str]:
+        """Who claims ``keys``, where somebody does."""
+        if not keys:
+            return {}
+        values = await self._redis.hmget(self._key, keys)
+        return {key: raw.decode() for key, raw in zip(keys, values, strict=True) if raw is not None}

@@ -1,0 +1,255 @@
+"""Objects wanted x objects applied -> what to write, in which order. Pure: no I/O, so that it can be tested to the bone.
+
+What must hold: an object whose content hash is what was last applied is not written; a file that moved is no change; an
+object that two files define is nobody's until one of them lets go; and nothing leaves the cluster because of an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from workers.kube.keys import ObjectKey
+from workers.render.plain import Manifest
+
+Scope = Callable[[str, str], bool | None]
+"""(apiVersion, kind) -> is it namespaced? None: the cluster doesn't know the kind."""
+
+FIRST = ("Namespace", "CustomResourceDefinition.apiextensions.k8s.io")
+"""Group kinds that everything else may need, in the order in which they are applied; then the rest, all at once."""
+
+
+class Entry(NamedTuple):
+    """What the inventory knows of an object: the hash of what was applied, of the fields we own since, and its file."""
+
+    hash: str
+    fields: str
+    file: str
+
+    def dump(self) -> bytes:
+        return f"{self.hash} {self.fields or '-'} {self.file}".encode()
+
+    @classmethod
+    def load(cls, raw: bytes) -> Entry:
+        digest, fields, file = raw.decode().split(" ", 2)
+        return cls(digest, "" if fields == "-" else fields, file)
+
+
+class Sketch(NamedTuple):
+    """A manifest without its body: what a plan needs to know of an object, so that 10,000 of them are a few MiB.
+
+    ``blob`` and ``index`` say where to read the body again: the blob's id, and the manifest's place in it.
+    """
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    hash: str
+    file: str
+    line: int
+    blob: str
+    index: int
+    defines: tuple[str, str, bool] | None = None  # of a CustomResourceDefinition: group, kind, namespaced?
+
+
+class Wanted(NamedTuple):
+    """An object to write; ``previous`` is the manifest that was applied before, where it is known."""
+
+    key: ObjectKey
+    sketch: Sketch
+    previous: Sketch | None = None
+
+
+class Leaving(NamedTuple):
+    """An object that the new commit no longer has."""
+
+    key: ObjectKey
+    api_version: str
+
+
+class ObjectError(NamedTuple):
+    """What is wrong with one object (or file), with where it comes from, for state, status and CLI."""
+
+    object: str
+    file: str
+    line: int
+    message: str
+    retry: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{self.object or place}: {self.message}" + (f" ({place})" if self.object and place else "")
+
+
+class Plan(NamedTuple):
+    """``stages`` are applied one after the other; ``moved`` are unchanged objects whose file is another one now."""
+
+    stages: tuple[tuple[Wanted, ...], ...]
+    moved: dict[str, Entry]
+    leaving: tuple[Leaving, ...]
+    errors: tuple[ObjectError, ...]
+    unchanged: int
+
+    @property
+    def writes(self) -> int:
+        return sum(map(len, self.stages))
+
+    @property
+    def empty(self) -> bool:
+        return not (self.writes or self.leaving or self.moved or self.errors)
+
+
+def content_hash(content: Mapping[str, Any], key: bytes) -> str:
+    """The hash by which two manifests are the same. Of a Secret an HMAC: a plain hash of a short secret can be guessed."""
+    raw = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    if content.get("kind") == "Secret" and content.get("apiVersion") == "v1":
+        return hmac.new(key, raw, hashlib.sha256).hexdigest()[:32]
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
+def sketch(manifest: Manifest, blob: str, index: int, secret_key: bytes) -> Sketch:
+    """What to remember of ``manifest``. Its namespace is in the object's key, so the hash can do without."""
+    metadata = {k: v for k, v in manifest.body["metadata"].items() if k != "namespace"}
+    body = {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
+    return Sketch(
+        manifest.api_version,
+        manifest.kind,
+        manifest.namespace,
+        manifest.name,
+        content_hash(body, secret_key),
+        manifest.file,
+        manifest.line,
+        blob,
+        index,
+        _defines(manifest),
+    )
+
+
+def _defines(manifest: Manifest) -> tuple[str, str, bool] | None:
+    """What kind a CustomResourceDefinition brings: its resources may come in the same commit."""
+    spec = manifest.body.get("spec")
+    if manifest.kind != "CustomResourceDefinition" or not isinstance(spec, dict):
+        return None
+    names = spec.get("names")
+    kind = names.get("kind") if isinstance(names, dict) else None
+    return str(spec.get("group")), str(kind), spec.get("scope") == "Namespaced"
+
+
+def body(manifest: Manifest, key: ObjectKey) -> dict[str, Any]:
+    """The manifest to apply: its namespace filled in (or, where the kind has none, taken out), and without a status."""
+    metadata = {**manifest.body["metadata"]}
+    metadata.pop("namespace", None)
+    if key.namespace:
+        metadata["namespace"] = key.namespace
+    return {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
+
+
+def resolve(item: Sketch, scope: Scope, namespace: str | None) -> ObjectKey | ObjectError:
+    """The object that a manifest names, in the destination's namespace where it names none itself."""
+    namespaced = scope(item.api_version, item.kind)
+    label = f"{item.kind}/{item.name}"
+    if namespaced is None:
+        message = f"the cluster has no kind {item.kind} in {item.api_version}"
+        return ObjectError(label, item.file, item.line, message, retry=True)
+    group = item.api_version.rpartition("/")[0]
+    if not namespaced:
+        return ObjectKey(group, item.kind, "", item.name)
+    place = item.namespace or namespace
+    if not place:
+        message = "metadata.namespace: expected a namespace here, or in the application's destination"
+        return ObjectError(label, item.file, item.line, message)
+    return ObjectKey(group, item.kind, place, item.name)
+
+
+def plan(
+    wanted: Iterable[Sketch],
+    before: Iterable[Sketch],
+    applied: Mapping[str, Entry],
+    *,
+    scope: Scope,
+    namespace: str | None,
+    changed_files: frozenset[str] | None,
+    stale: frozenset[str] = frozenset(),
+) -> Plan:
+    """What to write and what to prune, for one application.
+
+    ``wanted`` are the manifests of the files that changed (of all files, if ``changed_files`` is None), ``before`` those
+    that these files held at the commit applied last. ``applied`` is the inventory of every object that either names.
+    ``stale`` are the keys of objects to write although their hash is what was applied (they drifted).
+    """
+    objects, errors = _resolve_all(wanted, scope, namespace)
+    previous: dict[str, tuple[ObjectKey, Sketch]] = {}
+    for item in before:
+        key = resolve(item, scope, namespace)
+        if isinstance(key, ObjectKey):
+            previous[str(key)] = key, item
+    writes: list[Wanted] = []
+    moved: dict[str, Entry] = {}
+    unchanged = 0
+    for name, (key, item) in objects.items():
+        entry = applied.get(name)
+        if entry is not None and _defined_elsewhere(entry, item, changed_files):
+            errors.append(_duplicate(name, item, entry.file))
+        elif entry is None or entry.hash != item.hash or name in stale:
+            old = previous.get(name)
+            writes.append(Wanted(key, item, old[1] if old else None))
+        elif entry.file != item.file:
+            moved[name] = entry._replace(file=item.file)
+        else:
+            unchanged += 1
+    kept = objects.keys() | {error.object for error in errors}
+    leaving = tuple(
+        Leaving(key, item.api_version)
+        for name, (key, item) in previous.items()
+        if name not in kept and _leaves(applied.get(name), changed_files)
+    )
+    return Plan(_stages(writes), moved, leaving, tuple(errors), unchanged)
+
+
+def _defined_elsewhere(entry: Entry, item: Sketch, changed_files: frozenset[str] | None) -> bool:
+    """Is the object applied from a file that this commit left as it was? Then two files define it now."""
+    return changed_files is not None and entry.file not in ("", item.file) and entry.file not in changed_files
+
+
+def _leaves(entry: Entry | None, changed_files: frozenset[str] | None) -> bool:
+    """An object leaves with the file that it was applied from, not with a second one that also named it."""
+    return changed_files is None or entry is None or entry.file == "" or entry.file in changed_files
+
+
+def _resolve_all(
+    wanted: Iterable[Sketch], scope: Scope, namespace: str | None
+) -> tuple[dict[str, tuple[ObjectKey, Sketch]], list[ObjectError]]:
+    objects: dict[str, tuple[ObjectKey, Sketch]] = {}
+    errors: list[ObjectError] = []
+    twice: set[str] = set()
+    for item in wanted:
+        key = resolve(item, scope, namespace)
+        if isinstance(key, ObjectError):
+            errors.append(key)
+            continue
+        name = str(key)
+        if name in objects:
+            twice.add(name)
+            first = objects[name][1]
+            errors.append(_duplicate(name, item, f"{first.file}:{first.line}"))
+            continue
+        objects[name] = key, item
+    for name in twice:
+        del objects[name]
+    return objects, errors
+
+
+def _duplicate(name: str, item: Sketch, other: str) -> ObjectError:
+    return ObjectError(name, item.file, item.line, f"defined a second time; the other definition is in {other}")
+
+
+def _stages(writes: list[Wanted]) -> tuple[tuple[Wanted, ...], ...]:
+    """Namespaces, then CRDs, then everything else: only what others can't exist without goes ahead."""
+    stages = {name: [w for w in writes if w.key.group_kind == name] for name in FIRST}
+    rest = [w for w in writes if w.key.group_kind not in stages]
+    return tuple(tuple(stage) for stage in (*stages.values(), rest) if stage)

@@ -5,10 +5,7 @@ All of it can be lost: Git and the cluster hold the truth, and the next run rebu
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
-import orjson
 from redis.asyncio import Redis
 
 HISTORY = 50
@@ -64,11 +61,13 @@ class ApplicationState(msgspec.Struct):
     source: str = ""
     attempts: int = 0
     yields: int = 0
-    objects: int = 0
+    objects: int = 0  # how many the inventory holds
+    attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
+    whole: bool = False  # the next run shall compare everything with the cluster
     last: RunRecord | None = None
 
     @classmethod
-    def load(cls, name: str, fields: dict[bytes, bytes]) -> ApplicationState:
+    def load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
         text = {k.decode(): v.decode() for k, v in fields.items()}
         last = text.get("last")
         return cls(
@@ -80,13 +79,15 @@ class ApplicationState(msgspec.Struct):
             source=text.get("source", ""),
             attempts=int(text.get("attempts", 0)),
             yields=int(text.get("yields", 0)),
-            objects=int(text.get("objects", 0)),
+            objects=objects,
+            attempted=tuple(text.get("attempted", "").split()),
+            whole=bool(text.get("whole")),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
         )
 
 
 async def read_state(redis: Redis, name: str) -> ApplicationState:
-    return ApplicationState.load(name, await redis.hgetall(application_key(name)))
+    return (await read_states(redis, [name]))[0]
 
 
 async def read_states(redis: Redis, names: list[str]) -> list[ApplicationState]:
@@ -94,9 +95,13 @@ async def read_states(redis: Redis, names: list[str]) -> list[ApplicationState]:
     pipeline = redis.pipeline(transaction=False)
     for name in names:
         pipeline.hgetall(application_key(name))
-    return [ApplicationState.load(name, raw) for name, raw in zip(names, await pipeline.execute(), strict=True)]
+        pipeline.hlen(objects_key(name))
+    answers = await pipeline.execute()
+    return [ApplicationState.load(name, *answers[i * 2 : i * 2 + 2]) for i, name in enumerate(names)]
 
 
-async def read_history(redis: Redis, name: str) -> list[dict[str, Any]]:
+async def read_history(redis: Redis, name: str) -> list[RunRecord]:
     """The last runs, newest first."""
-    return [orjson.loads(raw) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)]
+    return [
+        msgspec.json.decode(raw, type=RunRecord) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)
+    ]

@@ -198,10 +198,10 @@ def plan(
         elif entry is None or entry.hash != item.hash or name in stale:
             old = previous.get(name)
             writes.append(Wanted(key, item, old[1] if old else None))
-        elif entry.file != item.file:
-            moved[name] = entry._replace(file=item.file)
         else:
             unchanged += 1
+            if entry.file != item.file:
+                moved[name] = entry._replace(file=item.file)
     kept = objects.keys() | {error.object for error in errors}
     leaving = tuple(
         Leaving(key, item.api_version)

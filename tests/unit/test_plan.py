@@ -1,0 +1,156 @@
+"""What is written, what is pruned and what is left alone, from manifests and inventory alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.plan import Entry, Plan, Sketch, content_hash, plan, sketch
+from workers.render.plain import Manifest
+
+KEY = b"0" * 32
+NAMESPACED = {"ConfigMap": True, "Deployment": True, "Secret": True, "Namespace": False, "CustomResourceDefinition": False}
+
+
+def scope(api_version: str, kind: str) -> bool | None:
+    return NAMESPACED.get(kind)
+
+
+def manifest(
+    name: str, data: str = "x", *, file: str = "a.yaml", kind: str = "ConfigMap", api: str = "v1", **more: Any
+) -> Manifest:
+    content = {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "data": {"v": data}, **more}
+    return Manifest(api, kind, "", name, content, file, 1)
+
+
+def sketches(*manifests: Manifest) -> list[Sketch]:
+    return [sketch(m, f"blob-of-{m.file}", i, KEY) for i, m in enumerate(manifests)]
+
+
+def make(wanted: list[Sketch], before: list[Sketch] | None = None, applied: dict[str, Entry] | None = None, **more: Any) -> Plan:
+    files = frozenset(s.file for s in (*wanted, *(before or ())))
+    more.setdefault("changed_files", files)
+    return plan(wanted, before or [], applied or {}, scope=scope, namespace="shop", **more)
+
+
+def written(result: Plan) -> list[str]:
+    return [str(w.key) for stage in result.stages for w in stage]
+
+
+def entry(item: Sketch, file: str | None = None) -> Entry:
+    return Entry(item.hash, "", item.file if file is None else file)
+
+
+def test_a_new_object_is_written() -> None:
+    assert written(make(sketches(manifest("one")))) == ["ConfigMap/shop/one"]
+
+
+def test_an_object_with_the_hash_that_was_applied_is_not_written() -> None:
+    items = sketches(manifest("one"))
+    result = make(items, items, {"ConfigMap/shop/one": entry(items[0])})
+    assert (result.writes, result.unchanged, result.leaving) == (0, 1, ())
+
+
+def test_a_drifted_object_is_written_although_its_hash_was_applied() -> None:
+    items = sketches(manifest("one"))
+    applied = {"ConfigMap/shop/one": entry(items[0])}
+    assert written(make(items, applied=applied, stale=frozenset({"ConfigMap/shop/one"}))) == ["ConfigMap/shop/one"]
+
+
+def test_an_object_that_git_no_longer_names_leaves() -> None:
+    items = sketches(manifest("one"))
+    result = make([], items, {"ConfigMap/shop/one": entry(items[0])})
+    assert [str(item.key) for item in result.leaving] == ["ConfigMap/shop/one"]
+
+
+def test_an_object_that_moved_to_another_file_is_no_change() -> None:
+    old, new = sketches(manifest("one", file="a.yaml")), sketches(manifest("one", file="b.yaml"))
+    result = make(new, old, {"ConfigMap/shop/one": entry(old[0])})
+    assert (result.writes, result.leaving) == (0, ())
+    assert result.moved["ConfigMap/shop/one"].file == "b.yaml"
+
+
+def test_an_object_defined_twice_is_an_error_and_neither_written_nor_pruned() -> None:
+    items = sketches(manifest("one", "x", file="a.yaml"), manifest("one", "y", file="b.yaml"))
+    result = make(items, items[:1], {"ConfigMap/shop/one": entry(items[0])})
+    assert (result.writes, result.leaving) == (0, ())
+    assert "defined a second time" in result.errors[0].message
+
+
+def test_an_object_that_an_unchanged_file_defines_is_an_error() -> None:
+    items = sketches(manifest("one", "y", file="b.yaml"))
+    result = make(items, applied={"ConfigMap/shop/one": entry(items[0], "a.yaml")})
+    assert "a.yaml" in result.errors[0].message
+    assert not result.writes
+
+
+def test_removing_the_second_definition_prunes_nothing() -> None:
+    items = sketches(manifest("one", file="b.yaml"))
+    result = make([], items, {"ConfigMap/shop/one": entry(items[0], "a.yaml")})
+    assert result.leaving == ()
+
+
+def test_namespaces_come_first_then_definitions_then_the_rest() -> None:
+    crd = manifest("things.example.com", kind="CustomResourceDefinition", api="apiextensions.k8s.io/v1")
+    result = make(sketches(manifest("one"), crd, manifest("shop", kind="Namespace")))
+    assert [[w.key.kind for w in stage] for stage in result.stages] == [
+        ["Namespace"],
+        ["CustomResourceDefinition"],
+        ["ConfigMap"],
+    ]
+
+
+def test_a_kind_that_the_cluster_does_not_know_is_that_objects_error_alone() -> None:
+    result = make(sketches(manifest("one"), manifest("odd", kind="Odd", api="example.com/v1")))
+    assert written(result) == ["ConfigMap/shop/one"]
+    assert "no kind Odd" in result.errors[0].message
+
+
+def test_an_object_without_any_namespace_says_what_is_missing() -> None:
+    result = plan(sketches(manifest("one")), (), {}, scope=scope, namespace=None, changed_files=None)
+    assert "metadata.namespace" in result.errors[0].message
+
+
+def test_a_status_in_a_manifest_is_no_difference() -> None:
+    plain, with_status = sketches(manifest("one")), sketches(manifest("one", status={"ready": True}))
+    assert plain[0].hash == with_status[0].hash
+
+
+def test_the_hash_of_a_secret_cannot_be_computed_without_the_key() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"p": "aHVudGVyMg=="}}
+    assert content_hash(secret, b"one key") != content_hash(secret, b"another key")
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers() | st.text() | st.lists(st.booleans()), max_size=6))
+def test_the_order_of_keys_never_changes_the_hash(content: dict[str, Any]) -> None:
+    assert content_hash(content, KEY) == content_hash(dict(reversed(content.items())), KEY)
+
+
+@given(
+    st.text(alphabet="0123456789abcdef", min_size=1), st.text(alphabet="abc", max_size=3), st.text(min_size=1).filter(str.isprintable)
+)
+def test_an_inventory_entry_survives_its_way_through_redis(digest: str, fields: str, file: str) -> None:
+    assert Entry.load(Entry(digest, fields, file).dump()) == Entry(digest, fields, file)
+
+
+names = st.sampled_from(["a", "b", "c", "d"])
+trees = st.dictionaries(names, st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(["1.yaml", "2.yaml"])))
+
+
+@given(old=trees, new=trees)
+def test_a_plan_carried_out_makes_the_inventory_equal_to_git(old: dict[str, Any], new: dict[str, Any]) -> None:
+    def tree(content: dict[str, Any]) -> list[Sketch]:
+        return sketches(*(manifest(n, data, file=file) for n, (data, file) in content.items()))
+
+    before, wanted = tree(old), tree(new)
+    inventory = {f"ConfigMap/shop/{item.name}": entry(item) for item in before}
+    result = make(wanted, before, inventory, changed_files=frozenset({"1.yaml", "2.yaml"}))
+    assert result.errors == ()
+    for stage in result.stages:
+        inventory.update({str(w.key): entry(w.sketch) for w in stage})
+    inventory.update(result.moved)
+    for item in result.leaving:
+        del inventory[str(item.key)]
+    assert inventory == {f"ConfigMap/shop/{item.name}": entry(item) for item in wanted}

@@ -1,0 +1,70 @@
+"""`windlass sync` and `windlass delete`: what people ask for by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import click
+
+from windlass import state
+from windlass.cli.shared import connect, load_settings
+from windlass.errors import WindlassError
+
+
+@click.command()
+@click.argument("application")
+@click.option("--wait/--no-wait", default=True, help="Wait for the run and show what came of it.")
+@click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
+def sync(application: str, wait: bool, timeout: float) -> None:
+    """Compare all of APPLICATION with the cluster and make it equal to Git, now."""
+    raise SystemExit(asyncio.run(_sync(application, wait, timeout)))
+
+
+async def _sync(application: str, wait: bool, timeout: float) -> int:
+    async with connect(load_settings()) as (redis, queue, catalog):
+        document = catalog.applications.get(application)
+        if document is None:
+            raise WindlassError(f"no valid document of an application {application} in {load_settings().documents}")
+        before = (await state.read_state(redis, application)).last
+        await redis.hset(state.application_key(application), "whole", "1")
+        view = catalog.sources[document.source.id]
+        await queue.demand(view.id, application, digest=view.digest, reason="sync")
+        if not wait:
+            click.echo(f"{application}: queued")
+            return 0
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            now = await state.read_state(redis, application)
+            if now.last is not None and now.last != before and not now.whole:
+                return _tell(now)
+            if now.last is not None and now.last != before and now.phase in ("Failed", "Retrying"):
+                return _tell(now)
+            await asyncio.sleep(0.05)
+        click.echo(f"{application}: nothing came of it in {timeout:.0f} s; is a worker running?", err=True)
+        return 1
+
+
+def _tell(now: state.ApplicationState) -> int:
+    last = now.last
+    assert last is not None
+    took = last.durations.get("total", 0.0)
+    click.echo(
+        f"{now.name}: {now.phase} at {last.revision[:10]}: {last.applied} applied, {last.unchanged} unchanged, "
+        f"{last.pruned} pruned, {took:.0f} ms"
+    )
+    for error in last.errors:
+        click.echo(f"  {error}", err=True)
+    return 0 if now.phase == "Synced" else 1
+
+
+@click.command()
+@click.argument("application")
+@click.option("--cluster", help="Where it is, if its document is gone.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def delete(application: str, cluster: str | None, dry_run: bool, yes: bool) -> None:
+    """Delete every object of APPLICATION from its cluster. Namespaces, CRDs and volumes stay unless they say otherwise."""
+    from windlass.cli.remove import delete_application
+
+    raise SystemExit(asyncio.run(delete_application(load_settings(), application, cluster, dry_run=dry_run, yes=yes)))

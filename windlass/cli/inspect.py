@@ -1,0 +1,84 @@
+"""`windlass status` and `windlass history`: what was wanted, what was applied, and how long each step took."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import click
+import msgspec
+import orjson
+
+from windlass import state
+from windlass.cli.shared import connect, load_settings, table
+
+
+@click.command()
+@click.argument("application", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+def status(application: str | None, as_json: bool) -> None:
+    """Show each application's phase and revision, or one application with its errors."""
+    states, sources = asyncio.run(_read(application))
+    if as_json:
+        click.echo(orjson.dumps({"applications": msgspec.to_builtins(states), "sources": sources}, option=orjson.OPT_INDENT_2))
+        return
+    rows = [
+        (s.name, s.phase, s.revision[:10] or "-", s.wanted[:10] or "-", str(s.objects), _ago(s), _total(s)) for s in states
+    ]
+    click.echo(table(("APPLICATION", "PHASE", "APPLIED", "WANTED", "OBJECTS", "LAST RUN", "TOOK"), rows))
+    for one in states:
+        for error in one.last.errors if one.last else ():
+            click.echo(f"{one.name}: {error}", err=True)
+    for name, source in sources.items():
+        if source.get("error"):
+            click.echo(f"source {name}: {source['error']}", err=True)
+
+
+@click.command()
+@click.argument("application")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def history(application: str, as_json: bool) -> None:
+    """Show the last 50 runs of APPLICATION, newest first."""
+    runs = asyncio.run(_history(application))
+    if as_json:
+        click.echo(orjson.dumps(msgspec.to_builtins(runs), option=orjson.OPT_INDENT_2))
+        return
+    rows = [
+        (
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)),
+            run.revision[:10],
+            run.phase,
+            f"{run.applied}/{run.pruned}",
+            run.fetch.split(" ")[0],
+            " ".join(f"{step} {took:.0f}" for step, took in run.durations.items()) + " ms",
+            run.event[:36],
+        )
+        for run in runs
+    ]
+    click.echo(table(("STARTED", "REVISION", "PHASE", "APPLIED/PRUNED", "FETCH", "STEPS", "EVENT"), rows))
+
+
+async def _read(application: str | None) -> tuple[list[state.ApplicationState], dict[str, Any]]:
+    settings = load_settings()
+    async with connect(settings) as (redis, queue, catalog):
+        names = [application] if application else sorted(catalog.applications)
+        states = await state.read_states(redis, names)
+        followed = [catalog.applications[name].source.id for name in names if name in catalog.applications]
+        return states, {name: await queue.source_state(name) for name in dict.fromkeys(followed)}
+
+
+async def _history(application: str) -> list[state.RunRecord]:
+    async with connect(load_settings()) as (redis, _, _):
+        return await state.read_history(redis, application)
+
+
+def _ago(one: state.ApplicationState) -> str:
+    if one.last is None:
+        return "never"
+    seconds = time.time() - one.last.started
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
+
+
+def _total(one: state.ApplicationState) -> str:
+    return f"{one.last.durations.get('total', 0):.0f} ms" if one.last else "-"

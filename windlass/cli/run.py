@@ -1,0 +1,68 @@
+"""`windlass up`, `service`, `worker`, `dashboard`: what runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from windlass.cli.shared import load_settings
+from windlass.errors import WindlassError
+
+
+@click.command()
+@click.option("--documents", type=click.Path(path_type=Path, exists=True, file_okay=False), help="WINDLASS_DOCUMENTS.")
+def up(documents: Path | None) -> None:
+    """Run everything in this terminal: service, one worker, the dashboard, and a Redis if REDIS_URL is not set."""
+    from windlass.cli.up import run_all
+
+    if documents is not None:
+        os.environ["WINDLASS_DOCUMENTS"] = str(documents)
+    sys.exit(asyncio.run(run_all(load_settings())))
+
+
+@click.command()
+def service() -> None:
+    """Receive webhooks (WINDLASS_HOST:WINDLASS_PORT) and queue what they ask for."""
+    from service.app import serve
+    from windlass import logs
+
+    settings = load_settings()
+    _need_redis(settings.redis_url)
+    logs.configure(settings.log_level, settings.log_format)
+    asyncio.run(serve(settings))
+
+
+@click.command()
+@click.option("--fresh-redis", is_flag=True, hidden=True, help="This Redis was started for us alone: nobody wrote before.")
+def worker(fresh_redis: bool) -> None:
+    """Reconcile: fetch, render, diff, apply and prune what the queue asks for."""
+    from windlass import logs
+    from workers.main import run
+
+    settings = load_settings()
+    _need_redis(settings.redis_url)
+    logs.configure(settings.log_level, settings.log_format)
+    run(settings, fresh_redis=fresh_redis)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback by default: the dashboard asks nobody's name.")
+@click.option("--port", default=9181, show_default=True)
+def dashboard(host: str, port: int) -> None:
+    """Serve rq-dashboard for the queue."""
+    from werkzeug.serving import make_server
+
+    from windlass.queue.dashboard import make_dashboard_app
+
+    settings = load_settings()
+    make_server(host, port, make_dashboard_app(_need_redis(settings.redis_url)), threaded=True).serve_forever()
+
+
+def _need_redis(url: str | None) -> str:
+    if url is None:
+        raise WindlassError("REDIS_URL is not set (`windlass up` starts a Redis of its own)")
+    return url

@@ -1,0 +1,89 @@
+"""One cluster as the runs of many applications share it: a warm connection, what kinds it has, and how fast it takes writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from windlass.documents.types import Cluster
+from windlass.secrets import Secrets
+from workers.kube import crds, managed_fields, prune
+from workers.kube.applyset import ApplySet
+from workers.kube.connect import connect
+from workers.kube.discovery import Discovery
+from workers.kube.keys import ObjectKey
+from workers.kube.limiter import AdaptiveLimiter
+
+if TYPE_CHECKING:
+    from workers.kube.transport import KubeClient
+
+log = structlog.get_logger(__name__)
+
+ESTABLISH_SECONDS = 30.0
+"""How long a CustomResourceDefinition may take until its resources can be applied."""
+
+
+class ClusterAccess:
+    """The connection to the cluster of one document."""
+
+    def __init__(self, document: Cluster, client: KubeClient) -> None:
+        self.document, self.client = document, client
+        self.namespace = document.spec.namespace
+        self.discovery = Discovery(client)
+        self.limiter = AdaptiveLimiter(document.spec.max_concurrent_requests)
+        self._applysets: dict[str, ApplySet] = {}
+
+    def applyset(self, application: str) -> ApplySet:
+        """The application's ApplySet; it remembers what its parent says, so that most runs need not ask."""
+        return self._applysets.setdefault(application, ApplySet(self.client, application, self.namespace))
+
+    @staticmethod
+    def is_human(manager: str) -> bool:
+        return managed_fields.is_human(manager)
+
+    async def established(self, name: str) -> None:
+        """Wait until the CustomResourceDefinition ``name`` serves its resources, then learn of them."""
+        await crds.established(self.client, name, ESTABLISH_SECONDS)
+        self.discovery.forget()
+
+    async def prune(
+        self, key: ObjectKey, api_version: str, application: str, applyset_id: str, *, deadline: Callable[[], float]
+    ) -> str:
+        """Delete one object if it is ours still; "gone" where the cluster no longer has even its kind."""
+        resource = await self.discovery.resource(api_version, key.kind)
+        if resource is None:
+            return "gone"
+        return await prune.prune(
+            self.client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
+        )
+
+
+class Clusters:
+    """The clusters in use, connected on first need, and again when their document changed."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._open: dict[str, ClusterAccess] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, document: Cluster) -> ClusterAccess:
+        access = self._open.get(document.name)
+        if access is not None and access.document == document:
+            return access
+        async with self._lock:
+            access = self._open.get(document.name)
+            if access is not None and access.document == document:
+                return access
+            if access is not None:
+                await access.client.close()
+            self._open[document.name] = fresh = ClusterAccess(document, await connect(document, self._secrets))
+            log.info("cluster.connected", cluster=document.name)
+            return fresh
+
+    async def close(self) -> None:
+        for access in self._open.values():
+            await access.client.close()
+        self._open.clear()

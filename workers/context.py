@@ -1,0 +1,116 @@
+"""What the runs of one worker process share: documents, connections, stores, keys. Made once, warm from then on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+
+from windlass.documents.catalog import Catalog
+from windlass.documents.directory import DocumentDirectory
+from windlass.documents.types import Repository
+from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.secrets import Secrets
+from windlass.settings import Settings
+from windlass.state import application_key
+from workers.aiogit import GitRepository, Remote
+from workers.cluster import Clusters
+
+log = structlog.get_logger(__name__)
+
+
+class Repositories:
+    """The bare stores of the repositories in use; one is made anew when the document's address or credentials change."""
+
+    def __init__(self, directory: Path, secrets: Secrets) -> None:
+        self._directory, self._secrets = directory, secrets
+        self._open: dict[str, tuple[Repository, GitRepository]] = {}
+        self._lock = asyncio.Lock()
+
+    async def get(self, document: Repository) -> GitRepository:
+        known = self._open.get(document.name)
+        if known is not None and known[0] == document:
+            return known[1]
+        async with self._lock:
+            known = self._open.get(document.name)
+            if known is not None and known[0] == document:
+                return known[1]
+            if known is not None:
+                await known[1].close()
+            repository = GitRepository(self._directory / f"{document.name}.git", remote(document, self._secrets))
+            await repository.open()
+            self._open[document.name] = document, repository
+            return repository
+
+    def all(self) -> list[GitRepository]:
+        return [repository for _, repository in self._open.values()]
+
+    async def close(self) -> None:
+        for repository in self.all():
+            await repository.close()
+        self._open.clear()
+
+
+def remote(document: Repository, secrets: Secrets) -> Remote:
+    """The remote of a Repository document, its secrets resolved."""
+    credentials = document.spec.credentials
+    if credentials is None:
+        return Remote(document.spec.url)
+    text = {
+        name: secrets.resolve(ref).decode()
+        for name, ref in (("token", credentials.token), ("password", credentials.password))
+        if ref is not None
+    }
+    binary = {
+        name: secrets.resolve(ref)
+        for name, ref in (("ssh_key", credentials.ssh_key), ("known_hosts", credentials.known_hosts))
+        if ref is not None
+    }
+    password = text.get("password") or text.get("token")
+    return Remote(
+        document.spec.url,
+        username=credentials.username or ("git" if password else None),
+        password=password,
+        ssh_key=binary.get("ssh_key"),
+        known_hosts=binary.get("known_hosts"),
+    )
+
+
+class Context:
+    """Everything that a run needs and that outlives it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: DocumentDirectory,
+        *,
+        redis: Redis,
+        queue: SourceQueue,
+        leases: LeaseKeeper,
+        secret_key: bytes,
+    ) -> None:
+        self.settings, self.directory = settings, directory
+        self.redis, self.queue, self.leases, self.secret_key = redis, queue, leases, secret_key
+        self.secrets = Secrets()
+        self.catalog: Catalog = directory.load()
+        self.repositories = Repositories(settings.data / "git", self.secrets)
+        self.clusters = Clusters(self.secrets)
+
+    def reload(self) -> bool:
+        """Read the documents again if they changed."""
+        fresh = self.directory.reload_if_changed()
+        if fresh is None:
+            return False
+        self.catalog = fresh
+        log.info("documents.loaded", digest=fresh.digest, errors=len(fresh.errors))
+        return True
+
+    async def has_inventory(self, application: str) -> bool:
+        """Has a run of ``application`` recorded what it applied, since Redis' memory began?"""
+        return bool(await self.redis.hget(application_key(application), "revision"))
+
+    async def close(self) -> None:
+        await self.repositories.close()
+        await self.clusters.close()

@@ -1,0 +1,296 @@
+"""The story of a push: read the tip, fetch it, see which applications it touches, make the cluster equal, report.
+
+One job serves one source (repository and ref). It is level-triggered: it carries no commit, and looks at what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from windlass.documents.catalog import SourceView
+from windlass.documents.types import Application
+from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WindlassError
+from windlass.queue import Busy, Hint, Run
+from windlass.state import read_state, read_states
+from workers.aiogit import Fetched, GitRepository
+from workers.application import ApplicationRun, Outcome, document_digest
+from workers.context import Context
+from workers.report import Reporter
+from workers.tip import believed_tip
+
+log = structlog.get_logger(__name__)
+
+DOCUMENTS_PATIENCE = 120.0
+"""Seconds for which service and worker may read different documents, while a change spreads."""
+LOOK_EVERY = 0.5
+"""Seconds between two looks for a newer commit, while applications are being applied."""
+FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
+
+
+class Reconciler:
+    """The worker's one function: `reconcile(job_id, source, generation, digest)`."""
+
+    def __init__(self, context: Context, reporter: Reporter) -> None:
+        self._context, self._reporter = context, reporter
+
+    async def reconcile(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
+        """Make every application of ``source`` equal to the source's tip; answers with a summary for the job's result."""
+        run = await self._begin(job_id, source, generation)
+        if run is None:
+            return {"source": source, "outcome": "nothing left to do"}
+        event = run.hints[-1].event if run.hints else ""
+        with structlog.contextvars.bound_contextvars(source=source, event=event or None, job=job_id):
+            try:
+                return await self._run(run, digest)
+            except (asyncio.CancelledError, LeaseLostError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must end up in the source's state, not in a lost job
+                return await self._failed(run, error)
+
+    async def _begin(self, job_id: str, source: str, generation: int) -> Run | None:
+        while True:
+            begun = await self._context.queue.begin(job_id, source, generation)
+            if not isinstance(begun, Busy):
+                return begun
+            await asyncio.sleep(begun.wait_seconds)
+
+    async def _failed(self, run: Run, error: Exception) -> dict[str, Any]:
+        """A source error: recorded, reported, tried again with back-off. Nothing is pruned for it."""
+        permanent = isinstance(error, PermanentError)
+        retry_in = None if permanent else min(FIRST_RETRY * 2**run.attempts, LONGEST_RETRY)
+        if isinstance(error, TransientError) and error.retry_after is not None:
+            retry_in = error.retry_after
+        message = str(error) if isinstance(error, WindlassError) else f"{type(error).__name__}: {error}"
+        log.error("source.failed", error=message, retry_in=retry_in, exc_info=not isinstance(error, WindlassError))
+        await self._context.queue.finish(run, error=message, retry_in=retry_in)
+        return {"source": run.source, "outcome": "failed", "error": message}
+
+    async def _run(self, run: Run, digest: str) -> dict[str, Any]:
+        view = await self._view(run.source, digest)
+        if view is None:
+            await self._context.queue.finish(run, error="no valid document follows this source")
+            return {"source": run.source, "outcome": "no valid document follows this source"}
+        started = time.perf_counter()
+        repository = await self._context.repositories.get(view.repository)
+        tip = await self._tip(run, view, repository)
+        if tip == run.processed and not run.dirty and run.documents == view.digest:
+            await self._context.queue.finish(run)
+            return {"source": run.source, "outcome": "nothing new", "commit": tip}
+        read = time.perf_counter()
+        fetched = await repository.fetch(view.ref, tip, paths=_paths(view.applications), name=run.source)
+        durations = {"tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
+        affected = await self._affected(run, view, repository, tip)
+        await self._context.queue.forget(run, run.dirty - {app.name for app in view.applications})
+        await self._context.queue.advance(run, commit=tip, documents=view.digest, dirty=[app.name for app in affected])
+        outcomes = await self._reconcile_all(run, view, repository, affected, fetched, durations)
+        retries = [outcome.retry_in for outcome in outcomes if outcome.retry_in is not None]
+        await self._context.queue.finish(run, retry_in=min(retries, default=None))
+        return {
+            "source": run.source,
+            "commit": tip,
+            "fetch": fetched.way,
+            "applications": {outcome.application: outcome.phase for outcome in outcomes},
+        }
+
+    async def _view(self, source: str, digest: str) -> SourceView | None:
+        """The source as the documents have it; waits while this worker's documents are not those of the job."""
+        deadline = time.monotonic() + DOCUMENTS_PATIENCE
+        while True:
+            view = self._context.catalog.sources.get(source)
+            if view is not None and view.digest == digest:
+                return view
+            if not self._context.reload() and time.monotonic() < deadline and digest:
+                log.warning("documents.differ", job=digest, worker=view.digest if view else None)
+                await asyncio.sleep(1.0)
+            elif time.monotonic() >= deadline or not digest:
+                return view
+
+    async def _tip(self, run: Run, view: SourceView, repository: GitRepository) -> str:
+        if not view.ref.startswith("refs/"):
+            return view.ref  # a pinned commit is its own tip
+
+        async def superseded() -> bool:
+            return await self._context.queue.generation(run.source) != run.generation
+
+        return await believed_tip(
+            repository, view.ref, processed=run.processed, hints=run.hints, superseded=superseded
+        )
+
+    async def _affected(
+        self, run: Run, view: SourceView, repository: GitRepository, tip: str
+    ) -> list[Application]:
+        """The applications whose inputs differ from what was applied: found by the diff, not by asking each of them."""
+        if run.documents != view.digest or not run.processed or not repository.has(run.processed):
+            return await self._compare_each(view, repository, tip)
+        by_path: dict[str, list[Application]] = {}
+        for application in view.applications:
+            by_path.setdefault(application.source.path, []).append(application)
+        touched = {app.name for path in _touched(repository, run.processed, tip, by_path) for app in by_path[path]}
+        return [app for app in view.applications if app.name in touched or app.name in run.dirty]
+
+    async def _compare_each(self, view: SourceView, repository: GitRepository, tip: str) -> list[Application]:
+        states = await read_states(self._context.redis, [app.name for app in view.applications])
+        return [
+            app
+            for app, state in zip(view.applications, states, strict=True)
+            if state.document != document_digest(app)
+            or state.whole
+            or not repository.has(state.revision)
+            or repository.tree_id(state.revision, app.source.path) != repository.tree_id(tip, app.source.path)
+            or state.phase != "Synced"
+        ]
+
+    async def _reconcile_all(
+        self,
+        run: Run,
+        view: SourceView,
+        repository: GitRepository,
+        affected: list[Application],
+        fetched: Fetched,
+        durations: dict[str, float],
+    ) -> list[Outcome]:
+        """All affected applications at once, in two steps that wait for each other only where objects leave:
+        nothing is pruned before every application has taken what moved to it."""
+        if not affected:
+            return []
+        hint = run.hints[-1] if run.hints else None
+        group = _Group(self._context, run, view, repository, len(affected))
+        way = fetched.way + (f" ({fetched.reason})" if fetched.reason else "")
+        await self._reporter.started(view.repository, fetched.commit, affected)
+        watch = asyncio.create_task(group.watch())
+        try:
+            tasks = [
+                asyncio.create_task(group.reconcile(application, fetched.commit, hint, way, durations))
+                for application in affected
+            ]
+            try:
+                outcomes = list(await asyncio.gather(*tasks))
+            finally:
+                for task in tasks:
+                    task.cancel()
+        finally:
+            watch.cancel()
+        await self._reporter.finished(view.repository, fetched.commit, outcomes, received=hint.received_at if hint else None)
+        return outcomes
+
+
+class _Group:
+    """The applications of one source in one run: they wait for each other before they prune, and give way together."""
+
+    def __init__(
+        self, context: Context, run: Run, view: SourceView, repository: GitRepository, count: int
+    ) -> None:
+        self._context, self._run, self._view, self._repository = context, run, view, repository
+        self._gate = asyncio.Semaphore(context.settings.concurrency)
+        self._unprepared = self._unapplied = count
+        self._prepared, self._applied = asyncio.Event(), asyncio.Event()
+        self._running: set[ApplicationRun] = set()
+
+    async def reconcile(
+        self, application: Application, commit: str, hint: Hint | None, fetch: str, durations: dict[str, float]
+    ) -> Outcome:
+        lease = await self._context.leases.acquire("application", application.name)
+        try:
+            one = ApplicationRun(
+                self._context,
+                application,
+                commit=commit,
+                event=hint.event if hint else "",
+                received=hint.received_at if hint else None,
+                repository=self._repository,
+                lease=lease,
+                state=await read_state(self._context.redis, application.name),
+            )
+            one.note(fetch=fetch, durations=durations)
+            return await self._steps(one)
+        finally:
+            await lease.release()
+
+    async def _steps(self, one: ApplicationRun) -> Outcome:
+        self._running.add(one)
+        progress = iter((self._one_prepared, self._one_applied))
+        try:
+            async with self._gate:
+                await one.prepare()
+            next(progress)()
+            await self._prepared.wait()
+            async with self._gate:
+                await one.apply()
+            next(progress)()
+            if one.leaving:
+                await self._applied.wait()
+                await one.prune(self.still_newest)
+        except (asyncio.CancelledError, LeaseLostError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
+            one.fail(error)
+        finally:
+            for step in progress:
+                step()
+            self._running.discard(one)
+        return await one.finish()
+
+    def _one_prepared(self) -> None:
+        self._unprepared -= 1
+        if not self._unprepared:
+            self._prepared.set()
+
+    def _one_applied(self) -> None:
+        self._unapplied -= 1
+        if not self._unapplied:
+            self._applied.set()
+
+    async def watch(self) -> None:
+        """While applications are being applied, look for a newer commit; those that it changes give way."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self._look()
+            except WindlassError as error:
+                log.warning("preemption.unknown", error=str(error))
+
+    async def still_newest(self, one: ApplicationRun) -> bool:
+        """The last look before a prune."""
+        await self._look()
+        return not one.superseded
+
+    async def _look(self) -> None:
+        if await self._context.queue.generation(self._run.source) == self._run.generation:
+            return
+        tip = await self._repository.tip(self._view.ref)
+        if tip is None:
+            return
+        await self._repository.fetch(
+            self._view.ref, tip, paths=_paths(self._view.applications), name=f"{self._run.source}-next"
+        )
+        for one in self._running:
+            one.superseded = one.changed_by(tip)
+
+
+def _paths(applications: Iterable[Application]) -> list[str]:
+    return sorted({application.source.path for application in applications})
+
+
+def _touched(repository: GitRepository, old: str, new: str, by_path: dict[str, list[Application]]) -> set[str]:
+    """Which of the followed paths hold a change: a step down the tree for each changed file, whatever their number."""
+    if repository.tree_id(old, "") == repository.tree_id(new, ""):
+        return set()
+    touched: set[str] = set()
+    for change in repository.diff(old, new, ""):
+        path = change.path
+        while True:
+            path = path.rpartition("/")[0]
+            if path in by_path:
+                touched.add(path)
+            if not path:
+                break
+    return touched
+
+
+def _ms(start: float, end: float) -> float:
+    return round((end - start) * 1000, 2)

@@ -1,0 +1,13 @@
+-- An application's state, written only by who holds its lease.
+local r = cjson.decode(ARGV[1])
+if redis.call('GET', lease_key('application', r.name)) ~= r.token then return 0 end
+local key = 'windlass:app:' .. r.name
+for field, value in pairs(r.state) do redis.call('HSET', key, field, value) end
+for i = 2, #ARGV, 2 do redis.call('HSET', key .. ':objects', ARGV[i], ARGV[i + 1]) end
+for _, name in ipairs(r.drop) do redis.call('HDEL', key .. ':objects', name) end
+if r.history ~= '' then
+  redis.call('LPUSH', key .. ':history', r.history)
+  redis.call('LTRIM', key .. ':history', 0, r.keep - 1)
+end
+if r.clean ~= '' then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
+return 1

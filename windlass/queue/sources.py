@@ -1,0 +1,223 @@
+"""Sources and their generations: what was pushed, what waits, what runs. Every step is one atomic script.
+
+Level-triggered: a job names its source and no commit. Never more than one job of a source waits, never two of its runs at
+once; a push during a run makes exactly one more, at the run's end. Nothing is debounced, nothing waits on a timer.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import msgspec
+import orjson
+from redis.asyncio import Redis
+
+from windlass.errors import LeaseLostError
+from windlass.queue.leases import Lease, LeaseKeeper, clock
+from windlass.queue.scripts import source as script
+
+REMEMBER_SECONDS = 3 * 86400
+"""How long a delivery is remembered; forges redeliver for a day or two."""
+HISTORY = 50
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """One source that a delivery names. ``commit`` is a hint; "" for a nudge that names none."""
+
+    source: str
+    commit: str
+    before: str
+    description: str
+    digest: str
+    dirty: tuple[str, ...] = ()
+
+
+class Marked(msgspec.Struct, frozen=True):
+    source: str
+    outcome: Literal["queued", "coalesced", "applied"]
+    generation: int
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """A verified push: what it said, and when it came (seconds since the epoch)."""
+
+    commit: str
+    before: str
+    event: str
+    received_at: float
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run of a source: what Redis knew of it when it began."""
+
+    source: str
+    job_id: str
+    generation: int
+    processed: str  # the tip compared last; every application outside ``dirty`` is equal to it
+    documents: str  # the digest of the documents it was compared by
+    attempts: int
+    dirty: frozenset[str]
+    hints: tuple[Hint, ...]
+    lease: Lease
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """Somebody else holds the source."""
+
+    wait_seconds: float
+
+
+class SourceQueue:
+    """The queue as service, workers and CLI see it. Only workers, with a ``keeper``, can begin runs."""
+
+    def __init__(self, redis: Redis, *, queue_name: str = "windlass", keeper: LeaseKeeper | None = None) -> None:
+        self._redis, self._queue, self._keeper = redis, queue_name, keeper
+        names = ("mark", "begin", "advance", "finish", "sweep", "record", "epoch")
+        self._scripts = {name: redis.register_script(script(name)) for name in names}
+
+    async def mark(
+        self, marks: Sequence[Mark], *, event: str, delivery: str, received_at: float
+    ) -> list[Marked]:
+        """Remember a delivery and queue what it asks for, in one script. ``delivery`` identifies its signed bytes."""
+        request = self._request(
+            event=event, delivery=delivery, received_at=received_at, marks=marks, remember=REMEMBER_SECONDS
+        )
+        answers = orjson.loads(await self._scripts["mark"](args=[request]))
+        return [Marked(mark.source, *answer) for mark, answer in zip(marks, answers, strict=True)]
+
+    async def nudge(
+        self, source: str, *, digest: str, reason: str, event: str = "", dirty: Iterable[str] = ()
+    ) -> Marked:
+        """Have a source looked at again, without a push; ``dirty`` applications are compared in any case."""
+        mark = Mark(source, "", "", reason, digest, tuple(dirty))
+        return (await self.mark([mark], event=event, delivery="", received_at=time.time()))[0]
+
+    async def begin(self, job_id: str, source: str) -> Run | Busy | None:
+        """Take the source's lease. None: another run has done what this job was queued for."""
+        assert self._keeper is not None, "only a worker begins runs"
+        since = clock()
+        answer = await self._scripts["begin"](args=[job_id, source, int(self._keeper.seconds * 1000)])
+        if answer[0] == b"busy":
+            return Busy(answer[1] / 1000 + 0.005)
+        if answer[0] == b"none":
+            return None
+        _, generation, token, processed, documents, attempts, dirty, hints = answer
+        return Run(
+            source=source,
+            job_id=job_id,
+            generation=generation,
+            processed=processed.decode(),
+            documents=documents.decode(),
+            attempts=attempts,
+            dirty=frozenset(name.decode() for name in dirty),
+            hints=tuple(msgspec.json.decode(hint, type=Hint) for hint in hints),
+            lease=self._keeper.hold("source", source, token, since),
+        )
+
+    async def advance(
+        self, run: Run, *, commit: str, documents: str, dirty: Iterable[str], forget: Iterable[str] = ()
+    ) -> None:
+        """The source was compared at ``commit``; ``dirty`` applications are behind it.
+
+        :raises LeaseLostError: another worker has the source now.
+        """
+        request = self._request(
+            source=run.source,
+            token=str(run.lease.token),
+            commit=commit,
+            documents=documents,
+            dirty=list(dirty),
+            forget=list(forget),
+        )
+        if not await self._scripts["advance"](args=[request]):
+            raise LeaseLostError(f"source {run.source} is somebody else's now")
+
+    async def finish(self, run: Run, *, error: str = "", retry_in: float | None = None) -> int | None:
+        """The run is over; returns the generation of the job that it queued, for what was pushed meanwhile.
+
+        :raises LeaseLostError: another worker has the source now.
+        """
+        return await self._finish(run, error=error, retry_at=time.time() + retry_in if retry_in is not None else 0)
+
+    async def hand_back(self, run: Run) -> None:
+        """The run can't go on here: a job for it goes to the front of the queue."""
+        await self._finish(run, hand_back=True)
+
+    async def _finish(self, run: Run, *, error: str = "", retry_at: float = 0, hand_back: bool = False) -> int | None:
+        request = self._request(
+            source=run.source,
+            token=str(run.lease.token),
+            generation=run.generation,
+            hints=len(run.hints),
+            error=error[:2000],
+            retry_at=retry_at,
+            hand_back=hand_back,
+        )
+        run.lease.forget()
+        queued = await self._scripts["finish"](args=[request])
+        if queued == -1:
+            raise LeaseLostError(f"source {run.source} is somebody else's now")
+        return int(queued) or None
+
+    async def generation(self, source: str) -> int:
+        return int(await self._redis.hget(f"windlass:source:{source}", "gen") or 0)
+
+    async def due_retries(self, now: float) -> list[str]:
+        """The sources whose retry is due. They stay due until they are nudged."""
+        return [raw.decode() for raw in await self._redis.zrangebyscore("windlass:retries", "-inf", now)]
+
+    async def sweep(self, sources: Mapping[str, str]) -> list[str]:
+        """Queue every source (id -> digest) whose generation is ahead and that no live job serves; returns those."""
+        if not sources:
+            return []
+        return [raw.decode() for raw in await self._scripts["sweep"](args=[self._request(sources=dict(sources))])]
+
+    async def epoch(self, *, fresh: bool = False, settle_seconds: float = 8.0) -> bool:
+        """Has Redis lost its memory, or restarted, since somebody last asked? Then every source must be looked at.
+
+        ``fresh``: nobody can have written by a lease of the lost memory, so nobody needs to wait for its end.
+        """
+        run_id = (await self._redis.info("server"))["run_id"]
+        args = [run_id, "1" if fresh else "0", int(settle_seconds * 1000), uuid.uuid4().hex]
+        return bool(await self._scripts["epoch"](args=args))
+
+    async def record(
+        self,
+        lease: Lease,
+        name: str,
+        *,
+        state: Mapping[str, str],
+        set_objects: Mapping[str, bytes] | None = None,
+        drop_objects: Sequence[str] = (),
+        history: bytes = b"",
+        clean: str | None = None,
+    ) -> None:
+        """Write an application's state, under its lease. ``clean``: it is equal to that source now.
+
+        :raises LeaseLostError: another worker has the application now.
+        """
+        request = self._request(
+            name=name,
+            token=str(lease.token),
+            state=dict(state),
+            drop=list(drop_objects),
+            history=history.decode(),
+            keep=HISTORY,
+            clean=clean or "",
+        )
+        objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
+        if not await self._scripts["record"](args=[request, *objects]):
+            raise LeaseLostError(f"application {name} is somebody else's now")
+
+    async def source_state(self, source: str) -> dict[str, str]:
+        """What Redis knows of a source, for people."""
+        raw = await self._redis.hgetall(f"windlass:source:{source}")
+        return {key.decode(): value.decode() for key, value in raw.items()}
+
+    def _request(self, **fields: Any) -> bytes:
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return msgspec.json.encode({"queue": self._queue, "iso": now, **fields})

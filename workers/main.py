@@ -1,0 +1,58 @@
+"""A worker process, put together: connections, documents, the registry of functions, and what runs beside the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from windlass.documents.directory import DocumentDirectory
+from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.settings import Settings
+from workers.context import Context
+from workers.reconcile import Reconciler
+from workers.report import Reporter
+from workers.sweeper import Sweeper
+from workers.worker import WindlassWorker
+
+SOCKET_SECONDS = 10.0
+
+
+def run(settings: Settings, *, fresh_redis: bool = False) -> None:
+    """Work until told to stop."""
+    asyncio.run(_run(settings, fresh_redis))
+
+
+async def _run(settings: Settings, fresh_redis: bool) -> None:
+    assert settings.redis_url is not None
+    redis = AsyncRedis.from_url(settings.redis_url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS)
+    connection = Redis.from_url(settings.redis_url, socket_connect_timeout=SOCKET_SECONDS)
+    keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
+    context = Context(
+        settings,
+        DocumentDirectory(settings.documents),
+        redis=redis,
+        queue=SourceQueue(redis, queue_name=settings.queue, keeper=keeper),
+        leases=keeper,
+        secret_key=settings.secret_key(),
+    )
+    reporter, sweeper = Reporter(context), Sweeper(context, fresh_redis=fresh_redis)
+    worker = WindlassWorker(
+        settings.queue,
+        connection=connection,
+        redis=redis,
+        keeper=keeper,
+        functions={"reconcile": Reconciler(context, reporter).reconcile},
+        services=[sweeper.sweep, sweeper.retry, sweeper.documents, reporter.run],
+        concurrency=settings.concurrency,
+        drain_seconds=settings.drain_seconds,
+    )
+    gc.freeze()
+    try:
+        await worker.run()
+    finally:
+        await context.close()
+        await redis.aclose()
+        connection.close()

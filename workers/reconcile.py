@@ -40,21 +40,27 @@ class Reconciler:
 
     async def reconcile(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Make every application of ``source`` equal to the source's tip; answers with a summary for the job's result."""
-        run = await self._begin(job_id, source, generation)
+        run = await self._begin(job_id, source)
         if run is None:
             return {"source": source, "outcome": "nothing left to do"}
         event = run.hints[-1].event if run.hints else ""
         with structlog.contextvars.bound_contextvars(source=source, event=event or None, job=job_id):
             try:
                 return await self._run(run, digest)
-            except (asyncio.CancelledError, LeaseLostError):
+            except asyncio.CancelledError:
+                await asyncio.shield(self._context.queue.hand_back(run))
                 raise
+            except LeaseLostError as error:
+                log.error("source.lost", error=str(error))
+                return {"source": source, "outcome": "another worker has it"}
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end up in the source's state, not in a lost job
                 return await self._failed(run, error)
+            finally:
+                run.lease.forget()
 
-    async def _begin(self, job_id: str, source: str, generation: int) -> Run | None:
+    async def _begin(self, job_id: str, source: str) -> Run | None:
         while True:
-            begun = await self._context.queue.begin(job_id, source, generation)
+            begun = await self._context.queue.begin(job_id, source)
             if not isinstance(begun, Busy):
                 return begun
             await asyncio.sleep(begun.wait_seconds)
@@ -85,8 +91,13 @@ class Reconciler:
         fetched = await repository.fetch(view.ref, tip, paths=_paths(view.applications), name=run.source)
         durations = {"tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         affected = await self._affected(run, view, repository, tip)
-        await self._context.queue.forget(run, run.dirty - {app.name for app in view.applications})
-        await self._context.queue.advance(run, commit=tip, documents=view.digest, dirty=[app.name for app in affected])
+        await self._context.queue.advance(
+            run,
+            commit=tip,
+            documents=view.digest,
+            dirty=[app.name for app in affected],
+            forget=run.dirty - {app.name for app in view.applications},
+        )
         outcomes = await self._reconcile_all(run, view, repository, affected, fetched, durations)
         retries = [outcome.retry_in for outcome in outcomes if outcome.retry_in is not None]
         await self._context.queue.finish(run, retry_in=min(retries, default=None))

@@ -29,7 +29,7 @@ async def _sync(application: str, wait: bool, timeout: float) -> int:
         before = (await state.read_state(redis, application)).last
         await redis.hset(state.application_key(application), "whole", "1")
         view = catalog.sources[document.source.id]
-        await queue.demand(view.id, application, digest=view.digest, reason="sync")
+        await queue.nudge(view.id, digest=view.digest, reason="windlass sync", dirty=[application])
         if not wait:
             click.echo(f"{application}: queued")
             return 0

@@ -1,0 +1,33 @@
+"""`python -m benchmarks`: everything, or MEASURE=push_to_applied|first_sync|webhook_ack, N=10|1000|10000."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from benchmarks import first_sync, push_to_applied, webhook_ack
+
+MEASURES = {
+    "push_to_applied": push_to_applied.measure,  # with memory and cpu
+    "first_sync": first_sync.measure,
+    "webhook_ack": webhook_ack.measure,
+}
+PART_OF = {"memory": "push_to_applied", "cpu": "push_to_applied"}
+
+
+def main() -> int:
+    wanted = os.environ.get("MEASURE", "")
+    wanted = PART_OF.get(wanted, wanted)
+    if wanted and wanted not in MEASURES:
+        print(f"MEASURE={wanted}: expected one of {', '.join([*MEASURES, *PART_OF])}", file=sys.stderr)
+        return 2
+    sizes = [int(os.environ["N"])] if os.environ.get("N") else [10, 1000, 10000]
+    for name, measure in MEASURES.items():
+        if wanted in ("", name):
+            asyncio.run(measure(sizes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""500 signed pushes a second for a minute, with 2,000 applications configured and workers running: how soon is the 202?
+
+Once all pushes name one repository, once they are spread over 200. Real commits lie behind them, a few a second; at the
+end every application must be at its last commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+import uuid
+
+import aiohttp
+
+from benchmarks.bare import BareCluster
+from benchmarks.out import percentile, tell
+from benchmarks.push_to_applied import config_map
+from benchmarks.stage import Stage, stage
+from tests.parts.git import WorkTree
+from tests.parts.windlass import Windlass, application, cluster, repository
+
+RATE = 500
+SECONDS = 60
+APPLICATIONS = 2000
+COMMIT_EVERY = 1.0
+CONNECTIONS = 32
+
+
+async def measure(sizes: list[int]) -> None:
+    """``sizes`` is not used: the measure is of 2,000 applications."""
+    with stage("bench-ack", forge=False) as parts:
+        for repositories in (1, 200):
+            await _measure(parts, repositories)
+
+
+async def _measure(parts: Stage, count: int) -> None:
+    namespace = f"ack-{count}"
+    each = APPLICATIONS // count
+    files = {f"app-{i:04d}/cm.yaml": config_map(i, "first") for i in range(each)}
+    names = [f"ack-{count}-{i:03d}" for i in range(count)]
+    urls = {name: parts.bare_repository(name, files) for name in names}
+    async with BareCluster(parts.kubeconfig) as bare:
+        await bare.create_namespace(namespace)
+        with parts.windlass(f"ack-{count}") as windlass:
+            windlass.write(
+                cluster("local", parts.kubeconfig),
+                *(repository(name, urls[name], forge="generic") for name in names),
+                *(
+                    application(f"{name}-{i:04d}", repository=name, path=f"app-{i:04d}", namespace=f"{namespace}")
+                    for name in names
+                    for i in range(each)
+                ),
+            )
+            windlass.start()
+            await _settled(windlass, 600)
+            trees = {name: parts.open_work_tree(name) for name in names}
+            stop = asyncio.Event()
+            committer = asyncio.create_task(_commit(trees, each, stop))
+            times = await _load(windlass, names, urls, trees)
+            stop.set()
+            await committer
+            await _announce(windlass, names, urls, trees)
+            settled = await _settled(windlass, 120)
+            tell(
+                "webhook_ack",
+                repositories=count,
+                applications=APPLICATIONS,
+                n=len(times),
+                p50_ms=percentile(times, 0.5) * 1000,
+                p99_ms=percentile(times, 0.99) * 1000,
+                settled=settled,
+            )
+        await bare.delete_namespace(namespace)
+
+
+def _body(url: str, before: str, after: str) -> bytes:
+    update = {"ref": "refs/heads/main", "before": before, "after": after}
+    return json.dumps({"id": uuid.uuid4().hex, "repository": url, "updates": [update]}).encode()
+
+
+def _headers(windlass: Windlass, body: bytes) -> dict[str, str]:
+    digest = hmac.new(windlass.secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"X-Windlass-Signature": f"sha256={digest}", "Content-Type": "application/json"}
+
+
+async def _load(windlass: Windlass, names: list[str], urls: dict[str, str], trees: dict[str, WorkTree]) -> list[float]:
+    times: list[float] = []
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def push(number: int) -> None:
+            name = names[number % len(names)]
+            head = trees[name].head
+            body = _body(urls[name], head, head)
+            headers = _headers(windlass, body)
+            started = time.perf_counter()
+            async with session.post(f"{windlass.url}/webhooks/{name}", data=body, headers=headers) as answer:
+                await answer.read()
+                assert answer.status in (200, 202), answer.status
+            times.append(time.perf_counter() - started)
+
+        started = time.perf_counter()
+        tasks = set()
+        for number in range(RATE * SECONDS):
+            delay = started + number / RATE - time.perf_counter()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            task = asyncio.create_task(push(number))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+    return times
+
+
+async def _commit(trees: dict[str, WorkTree], each: int, stop: asyncio.Event) -> None:
+    number = 0
+    names = list(trees)
+    while not stop.is_set():
+        tree = trees[names[number % len(names)]]
+        index = number * 7919 % each
+        content = config_map(index, str(time.time()))
+        await asyncio.to_thread(tree.commit_and_push, {f"app-{index:04d}/cm.yaml": content})
+        number += 1
+        await asyncio.sleep(COMMIT_EVERY)
+
+
+async def _announce(windlass: Windlass, names: list[str], urls: dict[str, str], trees: dict[str, WorkTree]) -> None:
+    """The last push of every repository, as its forge would send it."""
+    async with aiohttp.ClientSession() as session:
+        for name in names:
+            body = _body(urls[name], "", trees[name].head)
+            async with session.post(
+                f"{windlass.url}/webhooks/{name}", data=body, headers=_headers(windlass, body)
+            ) as answer:
+                assert answer.status in (200, 202), answer.status
+
+
+async def _settled(windlass: Windlass, timeout: float) -> bool:
+    """Is every application at the last commit of its source, and nothing waiting?"""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if await asyncio.to_thread(windlass.settled):
+            return True
+        await asyncio.sleep(1)
+    return False

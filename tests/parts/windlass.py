@@ -1,0 +1,164 @@
+"""Windlass itself, as people start it: `windlass service` and `windlass worker`, each a process of its own, with its log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+API_VERSION = "windlass.dev/v1alpha1"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def repository(name: str, url: str, *, secret_env: str = "WEBHOOK_SECRET", forge: str = "gitea", **spec: object) -> dict[str, object]:
+    """A Repository document."""
+    content = {"url": url, "forge": forge, "webhook": {"secrets": [{"env": secret_env}]}, **spec}
+    return {"apiVersion": API_VERSION, "kind": "Repository", "metadata": {"name": name}, "spec": content}
+
+
+def cluster(name: str, kubeconfig: Path | str, **spec: object) -> dict[str, object]:
+    """A Cluster document."""
+    content = {"kubeconfig": str(kubeconfig), **spec}
+    return {"apiVersion": API_VERSION, "kind": "Cluster", "metadata": {"name": name}, "spec": content}
+
+
+def application(
+    name: str,
+    *,
+    repository: str,
+    path: str = "",
+    cluster: str = "local",
+    namespace: str | None = None,
+    branch: str = "main",
+    **spec: object,
+) -> dict[str, object]:
+    """An Application document."""
+    content = {
+        "sources": [{"repository": repository, "branch": branch, "path": path}],
+        "destination": {"cluster": cluster, **({"namespace": namespace} if namespace else {})},
+        **spec,
+    }
+    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": {"name": name}, "spec": content}
+
+
+class Windlass:
+    """The processes of one installation: one service, any number of workers, one folder of documents."""
+
+    def __init__(self, folder: Path, redis_url: str, **environment: str) -> None:
+        self.folder, self.documents = folder, folder / "documents"
+        self.documents.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("WINDLASS_")},
+            "REDIS_URL": redis_url,
+            "WINDLASS_DOCUMENTS": str(self.documents),
+            "WINDLASS_DATA": str(folder / "data"),
+            "WINDLASS_PORT": str(self.port),
+            "WEBHOOK_SECRET": "webhook-secret-of-the-tests",
+            **environment,
+        }
+        self.service: subprocess.Popen[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self._logs: list[IO[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def secret(self) -> str:
+        return self.environment["WEBHOOK_SECRET"]
+
+    def write(self, *documents: dict[str, object], name: str = "documents.yaml") -> None:
+        """Write documents, in one step: a reader sees the old file or the new one."""
+        part = self.documents / f".{name}.part"
+        part.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+        part.replace(self.documents / name)
+
+    def start_service(self) -> subprocess.Popen[bytes]:
+        self.service = self._start("service")
+        self._ready(self.service)
+        return self.service
+
+    def start_worker(self, *, fresh_redis: bool = True) -> subprocess.Popen[bytes]:
+        process = self._start("worker", *(["--fresh-redis"] if fresh_redis else []))
+        self.workers.append(process)
+        return process
+
+    def start(self) -> Windlass:
+        self.start_worker()
+        self.start_service()
+        return self
+
+    def __enter__(self) -> Windlass:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """A `windlass` command in this installation's environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "windlass.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def log(self, name: str = "*") -> str:
+        """What the processes have logged so far."""
+        return "".join(path.read_text() for path in sorted(self.folder.glob(f"{name}*.log")))
+
+    def stop(self) -> None:
+        processes = [p for p in (self.service, *self.workers) if p is not None and p.poll() is None]
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for log in self._logs:
+            log.close()
+        self._logs.clear()
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{arguments[0]}-{len(self._logs)}.log").open("ab")
+        self._logs.append(log)
+        return subprocess.Popen(
+            [sys.executable, "-m", "windlass.cli", *arguments],
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _ready(self, process: subprocess.Popen[bytes], timeout: float = 20) -> None:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/healthz", timeout=1):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.02)
+        raise RuntimeError(f"the service did not become ready:\n{self.log('service')[-4000:]}")

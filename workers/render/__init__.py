@@ -1,0 +1,1 @@
+"""Bytes of a tree in, objects out."""

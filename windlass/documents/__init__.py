@@ -1,0 +1,1 @@
+"""Windlass' documents: their types, how they are read and checked, and how they hang together."""

@@ -1,0 +1,128 @@
+"""All documents together: what refers to what, which sources follow from them, and a digest that says which ones these are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from windlass.documents.types import Application, Cluster, Document, Repository
+from windlass.errors import DocumentError
+
+
+class SourceView(NamedTuple):
+    """A source (repository and ref) and the applications that follow it. ``digest`` changes with any of these documents."""
+
+    id: str
+    repository: Repository
+    ref: str
+    applications: tuple[Application, ...]
+    digest: str
+
+
+class Placed(NamedTuple):
+    """A document and where it stands."""
+
+    document: Document
+    file: str
+    line: int
+
+
+class Catalog(NamedTuple):
+    """The valid documents by name, and what is wrong with the others."""
+
+    repositories: dict[str, Repository]
+    clusters: dict[str, Cluster]
+    applications: dict[str, Application]
+    sources: dict[str, SourceView]
+    endpoints: dict[str, tuple[Repository, ...]]
+    errors: tuple[DocumentError, ...]
+    warnings: tuple[str, ...]
+    digest: str
+
+
+def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Catalog:
+    """The catalog of these documents. A document that refers to one that is missing or wrong is an error too."""
+    problems = list(errors)
+    named: dict[tuple[type, str], Placed] = {}
+    for item in placed:
+        first = named.setdefault((type(item.document), item.document.name), item)
+        if first is not item:
+            kind = type(item.document).__name__
+            message = f"a second {kind} of this name; the first is in {first.file}:{first.line}"
+            problems.append(DocumentError(message, file=item.file, line=item.line, field="metadata.name"))
+    documents = list(named.values())
+    repositories = {i.document.name: i.document for i in documents if isinstance(i.document, Repository)}
+    clusters = {i.document.name: i.document for i in documents if isinstance(i.document, Cluster)}
+    applications: dict[str, Application] = {}
+    for item in documents:
+        if isinstance(item.document, Application):
+            missing = list(_missing(item.document, repositories, clusters))
+            problems += [DocumentError(message, file=item.file, line=item.line, field=field) for field, message in missing]
+            if not missing:
+                applications[item.document.name] = item.document
+    return Catalog(
+        repositories,
+        clusters,
+        applications,
+        _sources(repositories, clusters, applications),
+        _endpoints(repositories),
+        tuple(problems),
+        tuple(_warnings(repositories)),
+        _digest(i.document for i in documents),
+    )
+
+
+def _missing(
+    application: Application, repositories: dict[str, Repository], clusters: dict[str, Cluster]
+) -> Iterable[tuple[str, str]]:
+    if application.source.repository not in repositories:
+        yield "spec.sources[0].repository", f"there is no valid Repository {application.source.repository}"
+    if application.spec.destination.cluster not in clusters:
+        yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
+
+
+def _sources(
+    repositories: dict[str, Repository], clusters: dict[str, Cluster], applications: dict[str, Application]
+) -> dict[str, SourceView]:
+    grouped: dict[str, list[Application]] = {}
+    for application in applications.values():
+        grouped.setdefault(application.source.id, []).append(application)
+    views = {}
+    for name, members in grouped.items():
+        members.sort(key=lambda application: application.name)
+        repository = repositories[members[0].source.repository]
+        used = {application.spec.destination.cluster: clusters[application.spec.destination.cluster] for application in members}
+        digest = _digest([repository, *used.values(), *members])
+        views[name] = SourceView(name, repository, members[0].source.ref, tuple(members), digest)
+    return views
+
+
+def endpoint_of(repository: Repository) -> str:
+    """The name in ``POST /webhooks/{name}``."""
+    webhook = repository.spec.webhook
+    return webhook.name if webhook is not None and webhook.name else repository.name
+
+
+def _endpoints(repositories: dict[str, Repository]) -> dict[str, tuple[Repository, ...]]:
+    endpoints: dict[str, tuple[Repository, ...]] = {}
+    for repository in repositories.values():
+        if repository.spec.webhook is not None and repository.spec.webhook.secrets:
+            endpoints[endpoint_of(repository)] = (*endpoints.get(endpoint_of(repository), ()), repository)
+    return endpoints
+
+
+def _warnings(repositories: dict[str, Repository]) -> Iterable[str]:
+    for repository in repositories.values():
+        if repository.spec.webhook is None or not repository.spec.webhook.secrets:
+            yield (
+                f"Repository {repository.name}: no webhook.secrets, so the endpoint /webhooks/{endpoint_of(repository)} "
+                "does not exist (404): a webhook that nobody signs could be sent by anybody"
+            )
+
+
+def _digest(documents: Iterable[Document]) -> str:
+    parts = sorted(msgspec.json.encode([type(d).__name__, d], order="deterministic") for d in documents)
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]

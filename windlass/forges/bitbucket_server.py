@@ -1,0 +1,126 @@
+"""Bitbucket Server and Data Center: repo:refs_changed with every one of its changes, and pr:merged. X-Hub-Signature, sha256.
+
+A tag's ``toHash`` is the tag object's where the tag is annotated, so a tag's update names no commit. Shapes:
+confluence.atlassian.com, "Event payload"; statuses: the builds resource of the REST API, since 7.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from windlass.events import ZERO, Event, Ignored, RefUpdate
+from windlass.forges.base import (
+    ObjectId,
+    Payload,
+    RefName,
+    decode,
+    delivery_id,
+    full_id,
+    header,
+    ignored_event,
+    pushed,
+)
+from windlass.forges.bitbucket import STATES
+from windlass.forges.github import tip
+from windlass.forges.signatures import Headers, hex_digest, signed
+from windlass.forges.status import Status, StatusRequest, bearer
+
+name: Final = "bitbucket-server"
+
+
+class _Link(Payload, frozen=True):
+    href: str
+
+
+class _Links(Payload, frozen=True):
+    clone: list[_Link]
+
+
+class _Repository(Payload, frozen=True):
+    links: _Links
+
+    @property
+    def urls(self) -> list[str]:
+        return [link.href for link in self.links.clone]
+
+
+class _Change(Payload, frozen=True, rename="camel"):
+    ref_id: RefName
+    from_hash: ObjectId
+    to_hash: ObjectId
+    type: str
+
+    def update(self) -> RefUpdate:
+        after = ZERO if self.type == "DELETE" else self.to_hash
+        return RefUpdate(self.ref_id, tip(self.ref_id, after, None), self.from_hash)
+
+
+class _Push(Payload, frozen=True):
+    repository: _Repository
+    changes: list[_Change]
+
+
+class _MergeCommit(Payload, frozen=True):
+    id: str
+
+
+class _Properties(Payload, frozen=True, rename="camel"):
+    merge_commit: _MergeCommit | None = None
+
+
+class _ToRef(Payload, frozen=True):
+    id: RefName
+    repository: _Repository
+
+
+class _PullRequest(Payload, frozen=True, rename="camel"):
+    to_ref: _ToRef
+    properties: _Properties | None = None
+
+
+class _Merged(Payload, frozen=True, rename="camel"):
+    pull_request: _PullRequest
+
+
+_PUSH: Final = msgspec.json.Decoder(_Push)
+_MERGED: Final = msgspec.json.Decoder(_Merged)
+
+
+def verify(headers: Headers, body: bytes, secrets: Sequence[bytes]) -> bool:
+    return signed(hex_digest(headers.get("X-Hub-Signature"), "sha256="), body, secrets)
+
+
+def parse(headers: Headers, body: bytes) -> Event:
+    event = header(headers, "X-Event-Key")
+    delivery = delivery_id(headers.get("X-Request-Id"))
+    if event == "diagnostics:ping":
+        return Ignored("a ping: the webhook works", delivery)
+    if event == "repo:refs_changed":
+        push = decode(_PUSH, body)
+        return pushed(push.repository.urls, [change.update() for change in push.changes], delivery)
+    if event == "pr:merged":
+        request = decode(_MERGED, body).pull_request
+        commit = request.properties and request.properties.merge_commit
+        update = RefUpdate(request.to_ref.id, full_id(commit.id if commit else None))
+        return pushed(request.to_ref.repository.urls, [update], delivery, "merge")
+    if event.startswith("pr:"):
+        return Ignored("the pull request was not merged by this", delivery)
+    return ignored_event(event, delivery)
+
+
+def status_request(status: Status) -> StatusRequest | None:
+    project, repository = status.owner_and_name()
+    return StatusRequest(
+        url=f"{status.api or f'{status.origin}/rest/api/latest'}/projects/{project}/repos/{repository}/commits/{status.commit}/builds",
+        headers=bearer(status.token),
+        body=status.fields(
+            state=STATES[status.state],
+            key=status.context,
+            name=status.context,
+            description=status.description,
+            url=status.target_url or f"{status.origin}/projects/{project}/repos/{repository}",
+        ),
+    )

@@ -1,0 +1,121 @@
+"""GitHub, also Enterprise Server: push, and pull_request closed by merging. X-Hub-Signature-256 only, never the sha1 header.
+
+Shapes: docs.github.com, "Webhook events and payloads"; statuses: "REST API endpoints for commit statuses".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from windlass.events import Event, Ignored, RefUpdate
+from windlass.forges.base import (
+    Branch,
+    ObjectId,
+    Payload,
+    RefName,
+    decode,
+    delivery_id,
+    full_id,
+    header,
+    ignored_event,
+    json_body,
+    pushed,
+)
+from windlass.forges.signatures import Headers, hex_digest, signed
+from windlass.forges.status import Status, StatusRequest, bearer
+
+name: Final = "github"
+
+
+class _Repository(Payload, frozen=True):
+    clone_url: str
+    ssh_url: str | None = None
+    html_url: str | None = None
+
+    @property
+    def urls(self) -> tuple[str | None, ...]:
+        return self.clone_url, self.ssh_url, self.html_url
+
+
+class _Commit(Payload, frozen=True):
+    id: ObjectId
+
+
+class _Push(Payload, frozen=True):
+    ref: RefName
+    before: ObjectId
+    after: ObjectId
+    repository: _Repository
+    head_commit: _Commit | None = None
+
+    def update(self) -> RefUpdate:
+        return RefUpdate(self.ref, tip(self.ref, self.after, self.head_commit and self.head_commit.id), self.before)
+
+
+class _Base(Payload, frozen=True):
+    ref: Branch
+
+
+class _PullRequest(Payload, frozen=True):
+    base: _Base
+    merged: bool = False
+    merge_commit_sha: str | None = None
+
+
+class _PullRequestEvent(Payload, frozen=True):
+    action: str
+    pull_request: _PullRequest
+    repository: _Repository
+
+
+PUSH: Final = msgspec.json.Decoder(_Push)
+PULL_REQUEST: Final = msgspec.json.Decoder(_PullRequestEvent)
+
+
+def tip(ref: str, after: str, commit: str | None) -> str:
+    """The commit that ``ref`` is at: an annotated tag's ``after`` is the tag object, its commit is told apart from it."""
+    if ref.startswith("refs/tags/") and after.strip("0"):
+        return commit or ""
+    return after
+
+
+def verify(headers: Headers, body: bytes, secrets: Sequence[bytes]) -> bool:
+    return signed(hex_digest(headers.get("X-Hub-Signature-256"), "sha256="), body, secrets)
+
+
+def parse(headers: Headers, body: bytes) -> Event:
+    event = header(headers, "X-GitHub-Event")
+    return parse_event(event, json_body(headers, body), delivery_id(headers.get("X-GitHub-Delivery")))
+
+
+def parse_event(event: str, document: bytes, delivery: str) -> Event:
+    """What GitHub and Gitea have in common, once the headers are read."""
+    if event == "ping":
+        return Ignored("a ping: the webhook works", delivery)
+    if event == "push":
+        push = decode(PUSH, document)
+        return pushed(push.repository.urls, [push.update()], delivery)
+    if event == "pull_request":
+        return _merged(decode(PULL_REQUEST, document), delivery)
+    return ignored_event(event, delivery)
+
+
+def _merged(event: _PullRequestEvent, delivery: str) -> Event:
+    request = event.pull_request
+    if event.action != "closed" or not request.merged:
+        return Ignored("the pull request was not merged by this", delivery)
+    update = RefUpdate(f"refs/heads/{request.base.ref}", full_id(request.merge_commit_sha))
+    return pushed(event.repository.urls, [update], delivery, "merge")
+
+
+def status_request(status: Status) -> StatusRequest | None:
+    owner, repository = status.owner_and_name()
+    usual = "https://api.github.com" if status.host == "github.com" else f"{status.origin}/api/v3"
+    return StatusRequest(
+        url=f"{status.api or usual}/repos/{owner}/{repository}/statuses/{status.commit}",
+        headers={**bearer(status.token), "Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
+        body=status.fields(state=status.state, context=status.context, description=status.description, target_url=status.target_url),
+    )

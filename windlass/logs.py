@@ -1,0 +1,56 @@
+"""Structured events on standard error: one JSON object a line (or coloured text for people), the event's id bound once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+
+QUIET = ("rq", "rq.worker", "rq.job", "aiohttp", "kubernetes_asyncio", "asyncio", "werkzeug")
+"""Libraries that are heard from WARNING on."""
+
+
+def configure(level: str, style: str) -> None:
+    """Set up logging for this process; ``style`` is ``json`` or ``console``."""
+    number = getattr(logging, level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if style == "json":
+        processors = [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)]
+        factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    else:
+        processors = [*shared, structlog.dev.ConsoleRenderer()]
+        factory = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+    for name in QUIET:
+        library = logging.getLogger(name)
+        library.setLevel(logging.WARNING)
+        library.handlers[:] = []
+        library.propagate = True
+    # At DEBUG this logger writes whole answers, Secrets among them.
+    logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.WARNING)
+
+
+class _ToStructlog(logging.Handler):
+    """What libraries log, in the same form as our own events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        method = log.error if record.levelno >= logging.ERROR else log.warning
+        method("library.message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
+
+
+def _dumps(value: Any, default: Any = None, **_: Any) -> bytes:
+    return orjson.dumps(value, default=default or str)

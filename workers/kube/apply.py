@@ -1,0 +1,199 @@
+"""One object made equal to its manifest by server-side apply: most often one request.
+
+The first try is an apply without force. Everything else happens only when the server answers 409, or when the answer's
+managedFields show that a person or a former tool owns fields of the object: then `workers.kube.contest` decides, the
+former owners' entries are merged into ours, and a second apply makes the object equal to Git. Both writes name the
+resourceVersion at which it was decided; if anything changed since, it is decided anew, so that force never takes a
+field that was not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+
+from workers.kube import managed_fields
+from workers.kube.contest import Contest, MayTake, Rules, decide
+from workers.kube.discovery import Resource
+from workers.kube.dress import dress
+from workers.kube.errors import ApiError, Conflict
+from workers.kube.keys import ObjectKey
+from workers.kube.managed_fields import HUMAN, PREFIX
+from workers.kube.transport import METADATA, Deadline, KubeClient
+
+log = structlog.get_logger(__name__)
+
+APPLY = "application/apply-patch+yaml"  # JSON is YAML, and quicker to write
+JSON_PATCH = "application/json-patch+json"
+WRITE_SECONDS = 15.0
+"""For one write; an admission webhook, the slowest part of one, has 10 s by default."""
+ROUNDS = 5
+"""How often other writers may overtake us on one object before that is an error."""
+OVERTAKEN_SECONDS = 0.05
+"""A pause for the other writer."""
+
+
+class Applied(NamedTuple):
+    """An object as the server has it now; ``fields`` is the digest of the fields that we own.
+
+    ``took`` says, for people, what was taken from whom.
+    """
+
+    uid: str
+    resource_version: str
+    fields: str
+    took: list[str]
+
+
+class Applier:
+    """Applies the objects of one application to one cluster."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        application: str,
+        applyset_id: str,
+        *,
+        force: bool = False,
+        may_take: MayTake | None = None,
+        human: tuple[str, ...] = HUMAN,
+    ) -> None:
+        """``human`` are patterns (as the shell's) of the managers that give way to Git."""
+        self._client, self._applyset_id = client, applyset_id
+        self._manager = PREFIX + application
+        self._rules = Rules(self._manager, applyset_id, force, may_take or _never, human)
+
+    async def apply(
+        self,
+        resource: Resource,
+        body: dict[str, Any],
+        *,
+        digest: str,
+        previous: dict[str, Any] | None = None,
+        deadline: Deadline | None = None,
+    ) -> Applied:
+        """Make the object equal to ``body`` (which is copied, and marked as ours).
+
+        :param digest: the hash of what Git says; kept on the object.
+        :param previous: the manifest that this application applied before, where it is known.
+        :raises ConflictError: others keep fields that Git names, or another application has the object.
+        :raises ApiError: the server refused it.
+        :raises UnreachableError, LeaseLostError: as `KubeClient.request`.
+        """
+        write = _Write(self._client, self._manager, resource, dress(body, self._applyset_id, digest), deadline)
+        for last in (False,) * (ROUNDS - 1) + (True,):
+            try:
+                metadata = await write.apply()
+                if not await write.take(metadata, self._rules.is_human):
+                    return self._applied(metadata, write)
+            except ApiError as error:
+                if last or not error.conflict:
+                    raise
+                await self._settle(write, managed_fields.conflicts(error.causes), previous)
+        raise ApiError("other writers change this object faster than it can be applied", status=409)
+
+    async def _settle(self, write: _Write, conflicts: list[Conflict], previous: dict[str, Any] | None) -> None:
+        """Prepare ``write`` for its next try: as the owner of everything that may be taken."""
+        write.start_anew()
+        metadata = await write.read()
+        if not conflicts or metadata is None:
+            await asyncio.sleep(OVERTAKEN_SECONDS)
+            return
+        handed = await decide(Contest(write.key, conflicts, metadata), self._rules, previous)
+        try:
+            await write.take(metadata, lambda manager: manager in handed or self._rules.is_human(manager))
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            write.start_anew()
+        else:
+            write.insist(conflicts)
+
+    def _applied(self, metadata: dict[str, Any], write: _Write) -> Applied:
+        took = list(dict.fromkeys(write.took))
+        if took:
+            log.info("object.taken", object=str(write.key), took=took, manager=self._manager)
+        fields = managed_fields.fields_digest(metadata.get("managedFields") or (), self._manager)
+        return Applied(metadata["uid"], metadata["resourceVersion"], fields, took)
+
+
+class _Write:
+    """The tries at one object: where it is, what is sent, and (after a contest) at which resourceVersion, with
+    force."""
+
+    def __init__(
+        self, client: KubeClient, manager: str, resource: Resource, body: dict[str, Any], deadline: Deadline | None
+    ) -> None:
+        self.key = ObjectKey.of(body)
+        self.took: list[str] = []
+        self._client, self._manager, self._resource = client, manager, resource
+        self._body, self._deadline = body, deadline
+        self._path = resource.path(self.key.namespace, self.key.name)
+        self._force, self._version = False, ""
+
+    def start_anew(self) -> None:
+        self._force, self._version = False, ""
+
+    def insist(self, conflicts: list[Conflict]) -> None:
+        """All of ``conflicts`` may be taken, as the object was when this was decided."""
+        self._force = True
+        self.took += [f"{self.key}: {conflict.field} from {conflict.manager}" for conflict in conflicts]
+
+    async def apply(self) -> dict[str, Any]:
+        """One apply; returns the object's metadata."""
+        body = self._body
+        if self._version:
+            body = {**body, "metadata": {**body["metadata"], "resourceVersion": self._version}}
+        return await self._patch(orjson.dumps(body), APPLY, {"force": "true" if self._force else "false"})
+
+    async def take(self, metadata: dict[str, Any], former: Callable[[str], bool]) -> bool:
+        """Merge what ``former`` managers own into what we own, so that the next apply removes what Git doesn't name.
+
+        False if there is nothing of theirs. In either case the next apply holds for this state of the object only.
+        """
+        entries = metadata.get("managedFields") or []
+        merged = managed_fields.absorbed(entries, self._manager, self._resource.api_version, former)
+        self._version = metadata["resourceVersion"]
+        if merged is None:
+            return False
+        patch = managed_fields.ownership_patch(merged, self._version)
+        self._version = (await self._patch(patch, JSON_PATCH, {}))["resourceVersion"]
+        gone = managed_fields.others(entries, self._manager)
+        self.took += [f"{self.key}: the fields of {manager}" for manager in gone if former(manager)]
+        return True
+
+    async def read(self) -> dict[str, Any] | None:
+        """The object's metadata; None if it isn't there."""
+        try:
+            answer = await self._client.request("GET", self._path, accept=METADATA, deadline=self._deadline)
+        except ApiError as error:
+            if error.missing:
+                return None
+            raise
+        return _metadata(answer.json())
+
+    async def _patch(self, body: bytes, content_type: str, params: dict[str, str]) -> dict[str, Any]:
+        answer = await self._client.request(
+            "PATCH",
+            self._path,
+            params={"fieldManager": self._manager, **params},
+            body=body,
+            content_type=content_type,
+            accept=METADATA,
+            timeout=WRITE_SECONDS,
+            deadline=self._deadline,
+        )
+        return _metadata(answer.json())
+
+
+def _metadata(document: dict[str, Any]) -> dict[str, Any]:
+    metadata: dict[str, Any] = document["metadata"]
+    return metadata
+
+
+async def _never(application: str, key: ObjectKey) -> bool:
+    return False

@@ -1,0 +1,184 @@
+"""From a Cluster document to a connection: addresses, TLS and tokens, and their refresh.
+
+What must hold: nothing of a key or token is logged, or left in a file; a token is fresh when it is used, and is read
+anew once when the server refuses it (rotation).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import orjson
+
+from windlass.documents.types import Cluster
+from windlass.errors import TransientError
+from workers.kube.transport import Authorize, KubeClient
+
+if TYPE_CHECKING:
+    from windlass.secrets import Secrets
+
+READER = Path(__file__).with_name("kubeconfig.py")
+READ_SECONDS = 60.0
+"""For reading a kubeconfig, whose exec plugin may ask a cloud for a token."""
+FILE_TOKEN_SECONDS = 60.0
+"""A token in a file is read again after this time; the kubelet rotates it long before it expires."""
+EXPIRY_MARGIN_SECONDS = 60.0
+
+
+class ConnectError(TransientError):
+    """The document's way to the cluster can't be read: a file, a context, a plugin, a secret."""
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """How to reach an API server. Certificates and key are PEM text; ``expires`` is epoch seconds."""
+
+    server: str
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = msgspec.field(default=None)
+    verify: bool = True
+    server_name: str | None = None
+    proxy: str | None = None
+    authorization: str | None = None
+    token_file: str | None = None
+    renewable: bool = False
+    expires: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Connection({self.server!r})"
+
+
+async def connect(cluster: Cluster, secrets: Secrets) -> KubeClient:
+    """A client for the cluster of the document. Nothing is sent yet.
+
+    :raises ConnectError: the configuration can't be read.
+    """
+    connection = await _connection(cluster)
+    https = connection.server.startswith("https:")
+    return KubeClient(
+        connection.server,
+        context=await asyncio.to_thread(_context, connection, cluster.name) if https else None,
+        authorize=_authorization(cluster, connection, secrets),
+        server_name=connection.server_name,
+        proxy=connection.proxy,
+        max_concurrent_requests=cluster.spec.max_concurrent_requests,
+    )
+
+
+async def _connection(cluster: Cluster) -> Connection:
+    spec = cluster.spec
+    if spec.server is None:
+        return await _read(cluster)
+    try:
+        ca = await asyncio.to_thread(Path(spec.ca_file).read_text) if spec.ca_file else None
+    except OSError as error:
+        raise ConnectError(f"cluster {cluster.name}: caFile: {error.strerror}: {spec.ca_file}") from error
+    return Connection(spec.server, ca=ca)
+
+
+async def _read(cluster: Cluster) -> Connection:
+    """Ask `workers.kube.kubeconfig`, in a process of its own."""
+    spec = cluster.spec
+    arguments = [] if spec.kubeconfig is None else [spec.kubeconfig, spec.context or ""]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", str(READER), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        out, reason = await asyncio.wait_for(process.communicate(), READ_SECONDS)
+    except TimeoutError as error:
+        raise ConnectError(f"cluster {cluster.name}: no credentials within {READ_SECONDS:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        where = f"kubeconfig {spec.kubeconfig}" if spec.kubeconfig else "in-cluster configuration"
+        lines = reason.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise ConnectError(f"cluster {cluster.name}: {where}: {lines[-1]}")
+    return msgspec.convert(orjson.loads(out), Connection)
+
+
+def _context(connection: Connection, name: str) -> ssl.SSLContext:
+    """TLS with the cluster's own authority where it has one.
+
+    Strict X.509 checks (Python 3.13's default) are left out: authorities of many clusters lack a key usage extension.
+    """
+    try:
+        context = ssl.create_default_context(cadata=connection.ca)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if not connection.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if connection.certificate:
+            _load_client_certificate(context, connection)
+    except ssl.SSLError as error:
+        raise ConnectError(f"cluster {name}: a certificate or key can't be read: {error.reason}") from error
+    return context
+
+
+def _load_client_certificate(context: ssl.SSLContext, connection: Connection) -> None:
+    """Python's ssl reads it from files only: they live for this one call, in a folder that only we can read."""
+    with tempfile.TemporaryDirectory(prefix="windlass-") as folder:
+        certificate, key = Path(folder, "certificate"), Path(folder, "key")
+        certificate.write_text(connection.certificate or "")
+        key.write_text(connection.key or "")
+        context.load_cert_chain(certificate, key if connection.key else None)
+
+
+def _authorization(cluster: Cluster, connection: Connection, secrets: Secrets) -> Authorize | None:
+    token = cluster.spec.token
+    if cluster.spec.server is not None and token is not None:
+        return _Fresh(FILE_TOKEN_SECONDS, lambda: _bearer(secrets.resolve(token))).header
+    if connection.token_file:
+        path = Path(connection.token_file)
+        return _Fresh(FILE_TOKEN_SECONDS, lambda: _bearer(path.read_bytes())).header
+    if connection.renewable:
+        return _Renewed(cluster, connection).header
+    if connection.authorization is None:
+        return None
+
+    async def fixed(fresh: bool) -> str | None:
+        return connection.authorization
+
+    return fixed
+
+
+def _bearer(token: bytes) -> str:
+    return f"Bearer {token.decode().strip()}"
+
+
+class _Fresh:
+    """A header that is read again when it is ``seconds`` old, or was refused."""
+
+    def __init__(self, seconds: float, read: Callable[[], str]) -> None:
+        self._seconds, self._read = seconds, read
+        self._header, self._read_at = "", float("-inf")
+
+    async def header(self, fresh: bool) -> str | None:
+        now = time.monotonic()
+        if fresh or now - self._read_at > self._seconds:
+            self._header, self._read_at = self._read(), now
+        return self._header
+
+
+class _Renewed:
+    """A header whose token a program or a provider gives, for a time; the plugin runs once for all who wait."""
+
+    def __init__(self, cluster: Cluster, connection: Connection) -> None:
+        self._cluster, self._connection, self._lock = cluster, connection, asyncio.Lock()
+
+    async def header(self, fresh: bool) -> str | None:
+        used = self._connection
+        if fresh or (used.expires is not None and time.time() > used.expires - EXPIRY_MARGIN_SECONDS):
+            async with self._lock:
+                if self._connection is used:
+                    self._connection = await _read(self._cluster)
+        return self._connection.authorization

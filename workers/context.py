@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 
-from windlass.documents.catalog import Catalog
+from windlass.documents.catalog import Catalog, announce
 from windlass.documents.directory import DocumentDirectory
 from windlass.documents.types import Repository
 from windlass.queue import LeaseKeeper, SourceQueue
@@ -95,6 +95,7 @@ class Context:
         self.redis, self.queue, self.leases, self.secret_key = redis, queue, leases, secret_key
         self.secrets = Secrets()
         self.catalog: Catalog = directory.load()
+        announce(self.catalog)
         self.repositories = Repositories(settings.data / "git", self.secrets)
         self.clusters = Clusters(self.secrets)
 
@@ -104,7 +105,7 @@ class Context:
         if fresh is None:
             return False
         self.catalog = fresh
-        log.info("documents.loaded", digest=fresh.digest, errors=len(fresh.errors))
+        announce(fresh)
         return True
 
     async def has_inventory(self, application: str) -> bool:

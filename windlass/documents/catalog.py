@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from windlass.documents.types import Application, Cluster, Document, Repository
 from windlass.errors import DocumentError
+
+
+log = structlog.get_logger(__name__)
 
 
 class SourceView(NamedTuple):
@@ -121,6 +125,13 @@ def _warnings(repositories: dict[str, Repository]) -> Iterable[str]:
                 f"Repository {repository.name}: no webhook.secrets, so the endpoint /webhooks/{endpoint_of(repository)} "
                 "does not exist (404): a webhook that nobody signs could be sent by anybody"
             )
+
+
+def announce(catalog: Catalog) -> None:
+    """Say in the log what was read, and what is wrong with it."""
+    log.info("documents.loaded", digest=catalog.digest, applications=len(catalog.applications), errors=len(catalog.errors))
+    for error in catalog.errors:
+        log.error("document.invalid", error=str(error))
 
 
 def _digest(documents: Iterable[Document]) -> str:

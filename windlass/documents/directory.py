@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import structlog
-
 from windlass.documents.catalog import Catalog, Placed, build
 from windlass.documents.parse import parse_documents
 from windlass.errors import DocumentError
-
-log = structlog.get_logger(__name__)
 
 SUFFIXES = (".yaml", ".yml", ".json")
 Signature = tuple[tuple[str, int, int, int], ...]
@@ -46,8 +42,6 @@ class DocumentDirectory:
         if not placed and not errors:
             return self._kept(DocumentError("no documents here", file=str(self._path)))
         self._good = build(placed, errors)
-        for problem in self._good.errors:
-            log.error("document.invalid", error=str(problem))
         return self._good
 
     def reload_if_changed(self) -> Catalog | None:
@@ -68,7 +62,6 @@ class DocumentDirectory:
         return sorted(found)
 
     def _kept(self, error: DocumentError) -> Catalog:
-        log.error("documents.unreadable", error=str(error))
         if self._good is None:
             return build([], [error])
         return self._good._replace(errors=(*self._good.errors, error))

@@ -9,15 +9,17 @@ ZERO = "0" * 40
 
 
 class RefUpdate(msgspec.Struct, frozen=True):
-    """One ref that moved. ``after`` is ``ZERO`` when the ref was deleted; ``before`` is "" where the forge doesn't say."""
+    """One ref that moved. ``after`` is ``ZERO`` when the ref was deleted, and "" where the forge names no commit that
+    we can believe (an abbreviated id, an annotated tag's own object); ``before`` is "" where the forge doesn't
+    say."""
 
     ref: str  # always full: refs/heads/main, refs/tags/v1
-    after: str  # 40 (sha1) or 64 (sha256) hex digits
+    after: str  # 40 (sha1) or 64 (sha256) hex digits, or ""
     before: str = ""
 
     @property
     def deleted(self) -> bool:
-        return not self.after.strip("0")
+        return self.after != "" and not self.after.strip("0")
 
 
 class PushEvent(msgspec.Struct, frozen=True):
@@ -33,7 +35,8 @@ class PushEvent(msgspec.Struct, frozen=True):
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """A verified event that needs no work (a ping, a comment, an opened pull request), and why, for the 200's answer."""
+    """A verified event that needs no work (a ping, a comment, an opened pull request), and why, for the 200's
+    answer."""
 
     reason: str
     delivery: str = ""

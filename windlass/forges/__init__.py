@@ -1,4 +1,5 @@
-"""One module a forge: how it signs, what it sends, and how it is told a commit's status. A new forge is one more module here."""
+"""One module a forge: how it signs, what it sends, and how it is told a commit's status. A new forge is one more
+module here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Where a repository is, as one comparable value. A payload's URL selects repositories by equality with this, and by nothing else.
+"""Where a repository is, as one comparable value. A payload's URL selects repositories by equality with this, and by
+nothing else.
 
-What must hold (CVE-2026-44937, CVE-2026-25542): no part of a URL is ever a pattern, a prefix or a substring of a match; the
-user info, a query or a fragment never reaches the host. What can't be read as a repository's address matches nothing.
+What must hold (CVE-2026-44937, CVE-2026-25542): no part of a URL is ever a pattern, a prefix or a substring of a
+match; the user info, a query or a fragment never reaches the host. What can't be read as a repository's address
+matches nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +12,18 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-_DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418, "git+ssh": 22, "git+https": 443}
+_SCHEMES = {"https": 443, "http": 80, "ssh": 22, "git": 9418, "git+ssh": 22, "git+https": 443}
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\?#]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SCP_LIKE = re.compile(r"(?:[^@:/\s]+@)?(\[[0-9A-Fa-f:.]+\]|[^@:/\s\[\]]+):(?!/)(.+)", re.DOTALL)
 
 
 class Address(NamedTuple):
-    """``host`` is lower case, with the port where it isn't the scheme's own; ``path`` has no slash around it and no ``.git``."""
+    """``host`` is lower case, ``path`` has no slash around it and no ``.git``.
+
+    An HTTP port other than the scheme's own belongs to the host: it names another server. SSH's does not, since forges
+    serve SSH and HTTPS of one repository on different ports.
+    """
 
     host: str
     path: str
@@ -26,8 +32,8 @@ class Address(NamedTuple):
 def repository_address(url: str, *, fold_case: bool = False) -> Address | None:
     """Normalise a clone, SSH (also scp-like, ``git@host:path``) or web URL; None if it is no repository's address.
 
-    The scheme is no part of the address: HTTPS and SSH on their usual ports name the same repository. ``fold_case`` is for
-    forges that don't tell paths apart by case (all but ``generic``).
+    The scheme is no part of the address: HTTPS and SSH name the same repository. ``fold_case`` is for forges that don't
+    tell paths apart by case (all but ``generic``).
     """
     if _UNFIT.search(url):
         return None
@@ -46,11 +52,11 @@ def _split_url(url: str) -> tuple[str, str] | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if host is None or parts.scheme not in _DEFAULT_PORTS:
+    if host is None or parts.scheme not in _SCHEMES:
         return None
     host = f"[{host}]" if ":" in host else host
-    usual = port is None or port == _DEFAULT_PORTS[parts.scheme]
-    return host if usual else f"{host}:{port}", parts.path
+    plain = port is None or port == _SCHEMES[parts.scheme] or "http" not in parts.scheme
+    return host if plain else f"{host}:{port}", parts.path
 
 
 def _split_scp(url: str) -> tuple[str, str] | None:

@@ -1,9 +1,10 @@
 """Azure DevOps: git.push with every one of its refUpdates, and git.pullrequest.merged once it is completed.
 
-Service hooks are not signed: the webhook's basic authentication (the user name is free) is all that they offer, so the secret is
-the password, or ``user:password``. "Resource details to send" must be "All". One repository has several addresses
-(dev.azure.com, visualstudio.com, SSH), all of which are derived. A tag's ``newObjectId`` is the tag object's where the tag is
-annotated, so a tag's update names no commit. Shapes: learn.microsoft.com, "Service hooks events"; statuses: "Statuses - Create".
+Service hooks are not signed: the webhook's basic authentication (the user name is free) is all that they offer, so
+the secret is the password, or ``user:password``. "Resource details to send" must be "All". One repository has several
+addresses (dev.azure.com, visualstudio.com, SSH), all of which are derived. A tag's ``newObjectId`` is the tag
+object's where the tag is annotated, so a tag's update names no commit. Shapes: learn.microsoft.com, "Service hooks
+events"; statuses: "Statuses - Create".
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What every forge's module provides, and how payloads become events: typed by msgspec, so that a wrong shape names its field.
+"""What every forge's module provides, and how payloads become events: typed by msgspec, so that a wrong shape names
+its field.
 
-What must hold: `parse` is only called for bytes that `verify` accepted; whatever the bytes are, it returns an event or raises
-`PayloadError`, never anything else; unknown fields are skipped, not built (a payload's commit list costs nothing).
+What must hold: `parse` is only called for bytes that `verify` accepted; whatever the bytes are, it returns an event
+or raises `PayloadError`, never anything else; unknown fields are skipped, not built (a payload's commit list costs
+nothing).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bitbucket Cloud: repo:push with every one of its changes, and pullrequest:fulfilled. X-Hub-Signature is sha256 here.
 
-Payloads name the repository by its web address only, and abbreviate merge commits (no hint then; the push event has it in
-full). Shapes: support.atlassian.com, "Event payloads"; statuses: "Create a build status for a commit".
+Payloads name the repository by its web address only, and abbreviate merge commits (no hint then; the push event has
+it in full). Shapes: support.atlassian.com, "Event payloads"; statuses: "Create a build status for a commit".
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Bitbucket Server and Data Center: repo:refs_changed with every one of its changes, and pr:merged. X-Hub-Signature, sha256.
+"""Bitbucket Server and Data Center: repo:refs_changed with every one of its changes, and pr:merged. X-Hub-Signature,
+sha256.
 
 A tag's ``toHash`` is the tag object's where the tag is annotated, so a tag's update names no commit. Shapes:
 confluence.atlassian.com, "Event payload"; statuses: the builds resource of the REST API, since 7.4.
@@ -113,14 +114,16 @@ def parse(headers: Headers, body: bytes) -> Event:
 
 def status_request(status: Status) -> StatusRequest | None:
     project, repository = status.owner_and_name()
+    base = status.origin + status.prefix().removesuffix("/scm")
+    api = status.api or f"{base}/rest/api/latest"
     return StatusRequest(
-        url=f"{status.api or f'{status.origin}/rest/api/latest'}/projects/{project}/repos/{repository}/commits/{status.commit}/builds",
+        url=f"{api}/projects/{project}/repos/{repository}/commits/{status.commit}/builds",
         headers=bearer(status.token),
         body=status.fields(
             state=STATES[status.state],
             key=status.context,
             name=status.context,
             description=status.description,
-            url=status.target_url or f"{status.origin}/projects/{project}/repos/{repository}",
+            url=status.target_url or f"{base}/projects/{project}/repos/{repository}",
         ),
     )

@@ -1,7 +1,9 @@
-"""Gitea and Forgejo: push, and pull_request closed by merging. The payloads are GitHub's where we read them; the signature is not.
+"""Gitea and Forgejo: push, and pull_request closed by merging. The payloads are GitHub's where we read them; the
+signature is not.
 
-Both sign with X-Gitea-Signature (hex sha256, no prefix), Forgejo with X-Forgejo-Signature too. The X-Hub-Signature that they
-send for GitHub's sake is never looked at. Shapes: docs.gitea.com and forgejo.org, "Webhooks"; statuses: their /api/v1.
+Both sign with X-Gitea-Signature (hex sha256, no prefix), Forgejo with X-Forgejo-Signature too. The X-Hub-Signature
+that they send for GitHub's sake is never looked at. Shapes: docs.gitea.com and forgejo.org, "Webhooks"; statuses:
+their /api/v1.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ def parse(headers: Headers, body: bytes) -> Event:
 
 def status_request(status: Status) -> StatusRequest | None:
     owner, repository = status.owner_and_name()
+    api = status.api or f"{status.origin}{status.prefix()}/api/v1"
     return StatusRequest(
-        url=f"{status.api or f'{status.origin}{status.prefix()}/api/v1'}/repos/{owner}/{repository}/statuses/{status.commit}",
+        url=f"{api}/repos/{owner}/{repository}/statuses/{status.commit}",
         headers={"Authorization": f"token {status.token}"},
-        body=status.fields(state=status.state, context=status.context, description=status.description, target_url=status.target_url),
+        body=status.body(),
     )

@@ -1,4 +1,5 @@
-"""GitHub, also Enterprise Server: push, and pull_request closed by merging. X-Hub-Signature-256 only, never the sha1 header.
+"""GitHub, also Enterprise Server: push, and pull_request closed by merging. X-Hub-Signature-256 only, never the sha1
+header.
 
 Shapes: docs.github.com, "Webhook events and payloads"; statuses: "REST API endpoints for commit statuses".
 """
@@ -52,7 +53,8 @@ class _Push(Payload, frozen=True):
     head_commit: _Commit | None = None
 
     def update(self) -> RefUpdate:
-        return RefUpdate(self.ref, tip(self.ref, self.after, self.head_commit and self.head_commit.id), self.before)
+        commit = self.head_commit.id if self.head_commit else None
+        return RefUpdate(self.ref, tip(self.ref, self.after, commit), self.before)
 
 
 class _Base(Payload, frozen=True):
@@ -76,7 +78,8 @@ PULL_REQUEST: Final = msgspec.json.Decoder(_PullRequestEvent)
 
 
 def tip(ref: str, after: str, commit: str | None) -> str:
-    """The commit that ``ref`` is at: an annotated tag's ``after`` is the tag object, its commit is told apart from it."""
+    """The commit that ``ref`` is at: an annotated tag's ``after`` is the tag object, its commit is told apart from
+    it."""
     if ref.startswith("refs/tags/") and after.strip("0"):
         return commit or ""
     return after
@@ -117,5 +120,5 @@ def status_request(status: Status) -> StatusRequest | None:
     return StatusRequest(
         url=f"{status.api or usual}/repos/{owner}/{repository}/statuses/{status.commit}",
         headers={**bearer(status.token), "Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
-        body=status.fields(state=status.state, context=status.context, description=status.description, target_url=status.target_url),
+        body=status.body(),
     )

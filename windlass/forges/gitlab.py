@@ -1,10 +1,11 @@
 """GitLab: push, tag_push and merged merge requests; webhooks of projects and groups, and system hooks.
 
-Two kinds of secret: the secret token, which GitLab sends as it is (X-Gitlab-Token), and the signing token (``whsec_…``), with
-which it signs by the Standard Webhooks specification: HMAC-SHA256 over ``{webhook-id}.{webhook-timestamp}.{body}``, in
-``webhook-signature: v1,<base64>``. A signing token is never accepted as a secret token: that would undo the signature. The
-timestamp is authenticated but not held against our clock: a replay does no harm here (the tip decides), a skewed clock would.
-Shapes: docs.gitlab.com, "Webhook events"; statuses: "Commits API", "Set commit pipeline status".
+Two kinds of secret: the secret token, which GitLab sends as it is (X-Gitlab-Token), and the signing token
+(``whsec_…``), with which it signs by the Standard Webhooks specification: HMAC-SHA256 over
+``{webhook-id}.{webhook-timestamp}.{body}``, in ``webhook-signature: v1,<base64>``. A signing token is never accepted
+as a secret token: that would undo the signature. The timestamp is authenticated but not held against our clock: a
+replay does no harm here (the tip decides), a skewed clock would. Shapes: docs.gitlab.com, "Webhook events"; statuses:
+"Commits API", "Set commit pipeline status".
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from urllib.parse import quote
 import msgspec
 
 from windlass.events import Event, Ignored, RefUpdate
-from windlass.forges.base import Branch, ObjectId, Payload, PayloadError, RefName, decode, delivery_id, full_id, ignored_event, pushed
+from windlass.forges.base import (
+    Branch,
+    ObjectId,
+    Payload,
+    PayloadError,
+    RefName,
+    decode,
+    delivery_id,
+    full_id,
+    ignored_event,
+    pushed,
+)
 from windlass.forges.github import tip
 from windlass.forges.signatures import Headers, base64_bytes, same_secret, signed
 from windlass.forges.status import Status, StatusRequest, bearer
@@ -87,7 +99,8 @@ def _key(token: bytes) -> bytes:
 
 def _verify_standard(headers: Headers, body: bytes, keys: Sequence[bytes]) -> bool:
     """Several signatures, separated by spaces, are the specification's way of rotation on the sender's side."""
-    content = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}.".encode(errors="surrogateescape") + body
+    stamp = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}."
+    content = stamp.encode(errors="surrogateescape") + body
     verified = False
     for signature in headers.get("webhook-signature", "").split(" ")[:8]:
         version, _, value = signature.partition(",")
@@ -97,7 +110,8 @@ def _verify_standard(headers: Headers, body: bytes, keys: Sequence[bytes]) -> bo
 
 
 def parse(headers: Headers, body: bytes) -> Event:
-    delivery = delivery_id(headers.get("webhook-id"), headers.get("Idempotency-Key"), headers.get("X-Gitlab-Event-UUID"))
+    ids = (headers.get(name) for name in ("webhook-id", "Idempotency-Key", "X-Gitlab-Event-UUID"))
+    delivery = delivery_id(*ids)
     found = decode(_KIND, body)
     kind = found.object_kind or found.event_name
     if not kind:
@@ -127,7 +141,10 @@ def status_request(status: Status) -> StatusRequest | None:
         url=f"{status.api or f'{status.origin}/api/v4'}/projects/{project}/statuses/{status.commit}",
         headers=bearer(status.token),
         body=status.fields(
-            state=_STATES[status.state], name=status.context, description=status.description, target_url=status.target_url
+            state=_STATES[status.state],
+            name=status.context,
+            description=status.description,
+            target_url=status.target_url,
         ),
         # GitLab refuses to set the state that a status already has; then it already says what we wanted to say.
         already="Cannot transition status",

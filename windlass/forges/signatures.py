@@ -1,7 +1,8 @@
 """The one place where a request is compared with a secret. Always `hmac.compare_digest`, always every secret.
 
-What must hold: the raw bytes are judged, before anything parses them; the time taken tells neither a secret nor which one
-matched; an empty secret (an unset variable, an empty file) never verifies anything; sha256 or nothing, never sha1.
+What must hold: the raw bytes are judged, before anything parses them; the time taken tells neither a secret nor which
+one matched; an empty secret (an unset variable, an empty file) never verifies anything; sha256 or nothing, never
+sha1.
 """
 
 from __future__ import annotations

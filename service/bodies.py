@@ -1,0 +1,135 @@
+"""Reads request bodies without trusting them: streamed, bounded one by one and all together, never decompressed.
+
+What must hold: memory does not depend on how many clients send how much (CVE-2024-40634). Small bodies are read at
+once; a larger one first reserves what it may grow to from a fixed budget, and waits, its sender held back by TCP,
+while there is none. Nobody holds the budget for longer than `BODY_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+SMALL = 64 * 1024
+"""Bytes of a body that are read without asking; the usual push has 5,000 to 20,000."""
+BODY_SECONDS = 10.0
+"""For a whole body to arrive, and again for its turn to come."""
+AT_ONCE = 2
+"""Bodies of the largest size that may be in memory together."""
+READERS = 256
+"""Bodies that may be on their way in at once; more are told to come back."""
+
+
+class Refused(Exception):  # noqa: N818  (it is the answer, and not always an error of ours)
+    """The request is answered with ``status`` and its body is not read any further."""
+
+    def __init__(self, status: int, reason: str, *, retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.retry_after = status, reason, retry_after
+
+
+class Budget:
+    """Bytes that may be held at once; whoever asks first is served first."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def reserve(self, size: int) -> None:
+        """Wait until ``size`` bytes are free, and take them."""
+        if not self._waiting and size <= self._free:
+            self._free -= size
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, granted))
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self.release(size)
+            raise
+
+    def release(self, size: int) -> None:
+        self._free += size
+        while self._waiting:
+            wanted, granted = self._waiting[0]
+            if not granted.done() and wanted > self._free:
+                return
+            self._waiting.popleft()
+            if not granted.done():
+                self._free -= wanted
+                granted.set_result(None)
+
+
+class Bodies:
+    """Reads the bodies of one service; ``limit`` is the largest that is read, in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._readers = limit, 0
+        self._budget = Budget(AT_ONCE * limit)
+
+    @asynccontextmanager
+    async def read(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The whole body, for as long as the block lasts.
+
+        :raises Refused: it is too large, too slow, compressed or broken, or too many others are being read.
+        """
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refused(415, "compressed bodies are not accepted")
+        declared = request.content_length
+        if declared is not None and declared > self._limit:
+            raise self._too_large()
+        if self._readers >= READERS:
+            raise Refused(503, "too many deliveries at once", retry_after=1)
+        self._readers += 1
+        reserved = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                first: bytes = await request.content.readany()
+                body = bytearray() if request.content.at_eof() else bytearray(first)
+                whole = not body or await self._fill(request, body, SMALL)
+            if whole:
+                yield bytes(body) or first
+                return
+            del first
+            reserved = await self._reserve(self._limit if declared is None else declared)
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._fill(request, body, self._limit)
+            content = bytes(body)
+            del body
+            yield content
+        except TimeoutError:
+            raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
+            raise Refused(400, "the body is not well-formed HTTP") from None
+        finally:
+            self._readers -= 1
+            if reserved:
+                self._budget.release(reserved)
+
+    async def _reserve(self, size: int) -> int:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._budget.reserve(size)
+        except TimeoutError:
+            raise Refused(503, "too many large deliveries at once", retry_after=5) from None
+        return size
+
+    async def _fill(self, request: web.Request, body: bytearray, enough: int) -> bool:
+        """Read on until there are more than ``enough`` bytes (False) or no more come (True)."""
+        while len(body) <= enough:
+            chunk = await request.content.readany()
+            body += chunk
+            if not chunk:
+                return True
+            if len(body) > self._limit:
+                raise self._too_large()
+        return False
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"the body is larger than {self._limit} bytes")

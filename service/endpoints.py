@@ -1,0 +1,125 @@
+"""Which sources a verified delivery marks: looked up, never searched. Built once for each version of the documents.
+
+What must hold: a delivery's cost does not depend on how many applications or repositories there are; a payload
+selects among exactly the endpoint's repositories, by equal address, and only among those whose own secret it was
+signed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from windlass.documents.catalog import Catalog, SourceView
+from windlass.documents.types import Repository, SecretRef
+from windlass.errors import WindlassError
+from windlass.events import PushEvent, RefUpdate
+from windlass.forges import CASE_SENSITIVE, FORGES, Forge
+from windlass.forges.address import Address, repository_address
+from windlass.forges.signatures import Headers
+
+log = structlog.get_logger(__name__)
+
+
+class Resolver(Protocol):
+    """Where secrets' values come from."""
+
+    def resolve(self, ref: SecretRef) -> bytes: ...
+
+
+class Wanted(NamedTuple):
+    """One source to mark, and the update that asks for it."""
+
+    view: SourceView
+    update: RefUpdate
+
+
+class Group:
+    """An endpoint's repositories of one forge and one set of secrets: verified at once."""
+
+    def __init__(self, forge: Forge, secrets: tuple[SecretRef, ...], *, fold_case: bool) -> None:
+        self.forge = forge
+        self._secrets, self._fold_case = secrets, fold_case
+        self._repositories: dict[Address, list[dict[str, SourceView]]] = {}
+
+    def add(self, repository: Repository, by_ref: dict[str, SourceView]) -> None:
+        address = repository_address(repository.spec.url, fold_case=self._fold_case)
+        if address is not None:
+            self._repositories.setdefault(address, []).append(by_ref)
+
+    def secrets(self, resolver: Resolver) -> list[bytes]:
+        """Those that can be read now; the others are logged by name."""
+        values = []
+        for ref in self._secrets:
+            try:
+                values.append(resolver.resolve(ref))
+            except WindlassError as error:
+                log.error("webhook.secret_missing", error=str(error))
+        return values
+
+    def repositories(self, event: PushEvent) -> list[dict[str, SourceView]]:
+        """The sources, by ref, of each repository that the event names."""
+        addresses = {repository_address(url, fold_case=self._fold_case) for url in event.repositories}
+        found = [self._repositories[address] for address in addresses if address in self._repositories]
+        return [by_ref for several in found for by_ref in several]
+
+
+class Endpoint:
+    """What ``POST /webhooks/{name}`` serves."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+
+    def verify(self, headers: Headers, body: bytes, resolver: Resolver) -> list[Group] | None:
+        """The groups with one of whose secrets the delivery was signed; None if no secret at all can be read.
+
+        Every group is tried, so that the time taken doesn't tell which one it was.
+        """
+        secrets = [group.secrets(resolver) for group in self.groups]
+        verified = [g for g, s in zip(self.groups, secrets, strict=True) if g.forge.verify(headers, body, s)]
+        return verified if any(secrets) else None
+
+
+def wanted(groups: Iterable[Group], event: PushEvent) -> tuple[list[Wanted], bool]:
+    """The sources that follow the refs that moved, each once, and whether the event names one of the repositories at
+    all."""
+    by_source: dict[str, Wanted] = {}
+    known = False
+    for group in groups:
+        for by_ref in group.repositories(event):
+            known = True
+            for update in event.updates:
+                view = by_ref.get(update.ref)
+                if view is not None and not update.deleted:
+                    by_source[view.id] = Wanted(view, update)
+    return list(by_source.values()), known
+
+
+def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
+    """The endpoints that these documents ask for, by name. A repository without secrets has none."""
+    sources: dict[str, dict[str, SourceView]] = {}
+    for view in catalog.sources.values():
+        sources.setdefault(view.repository.name, {})[view.ref] = view
+    return {
+        name: Endpoint(_groups(repositories, sources))
+        for name, repositories in catalog.endpoints.items()
+        if any(_secrets(repository) for repository in repositories)
+    }
+
+
+def _groups(repositories: Iterable[Repository], sources: Mapping[str, dict[str, SourceView]]) -> list[Group]:
+    groups: dict[tuple[str, tuple[SecretRef, ...]], Group] = {}
+    for repository in repositories:
+        forge, secrets = repository.spec.forge, _secrets(repository)
+        if not secrets:
+            continue
+        if (forge, secrets) not in groups:
+            groups[forge, secrets] = Group(FORGES[forge], secrets, fold_case=forge not in CASE_SENSITIVE)
+        groups[forge, secrets].add(repository, sources.get(repository.name, {}))
+    return list(groups.values())
+
+
+def _secrets(repository: Repository) -> tuple[SecretRef, ...]:
+    return repository.spec.webhook.secrets if repository.spec.webhook else ()

@@ -21,7 +21,7 @@ BODY_SECONDS = 10.0
 """For a whole body to arrive, and again for its turn to come."""
 AT_ONCE = 2
 """Bodies of the largest size that may be in memory together."""
-READERS = 256
+READERS = 512
 """Bodies that may be on their way in at once; more are told to come back."""
 
 
@@ -66,6 +66,30 @@ class Budget:
                 granted.set_result(None)
 
 
+class Reservation:
+    """What one body holds of the budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._size = budget, 0
+
+    async def take(self, size: int) -> None:
+        """Wait for ``size`` bytes.
+
+        :raises Refused: there were none in time.
+        """
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._budget.reserve(size)
+        except TimeoutError:
+            raise Refused(503, "too many large deliveries at once", retry_after=5) from None
+        self._size = size
+
+    def end(self) -> None:
+        if self._size:
+            self._budget.release(self._size)
+            self._size = 0
+
+
 class Bodies:
     """Reads the bodies of one service; ``limit`` is the largest that is read, in bytes."""
 
@@ -87,38 +111,31 @@ class Bodies:
         if self._readers >= READERS:
             raise Refused(503, "too many deliveries at once", retry_after=1)
         self._readers += 1
-        reserved = 0
+        reservation = Reservation(self._budget)
+        try:
+            yield await self._receive(request, declared, reservation)
+        finally:
+            self._readers -= 1
+            reservation.end()
+
+    async def _receive(self, request: web.Request, declared: int | None, reservation: Reservation) -> bytes:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 first: bytes = await request.content.readany()
-                body = bytearray() if request.content.at_eof() else bytearray(first)
-                whole = not body or await self._fill(request, body, SMALL)
-            if whole:
-                yield bytes(body) or first
-                return
-            del first
-            reserved = await self._reserve(self._limit if declared is None else declared)
+                if request.content.at_eof():
+                    return first
+                body = bytearray(first)
+                del first
+                if await self._fill(request, body, SMALL):
+                    return bytes(body)
+            await reservation.take(self._limit if declared is None else declared)
             async with asyncio.timeout(BODY_SECONDS):
                 await self._fill(request, body, self._limit)
-            content = bytes(body)
-            del body
-            yield content
+            return bytes(body)
         except TimeoutError:
             raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
             raise Refused(400, "the body is not well-formed HTTP") from None
-        finally:
-            self._readers -= 1
-            if reserved:
-                self._budget.release(reserved)
-
-    async def _reserve(self, size: int) -> int:
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                await self._budget.reserve(size)
-        except TimeoutError:
-            raise Refused(503, "too many large deliveries at once", retry_after=5) from None
-        return size
 
     async def _fill(self, request: web.Request, body: bytearray, enough: int) -> bool:
         """Read on until there are more than ``enough`` bytes (False) or no more come (True)."""

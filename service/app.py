@@ -1,0 +1,155 @@
+"""The service's process: an aiohttp application, its limits, and its life from the first document to the last delivery.
+
+What must hold: whoever connects can't make it hold much (header, line and body limits, small socket buffers, no
+decompression); on SIGTERM it stops listening, answers what it has begun, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from service.endpoints import Resolver
+from service.follow import Documents
+from service.health import Health
+from service.webhooks import Queue, Webhooks
+from windlass.documents.directory import DocumentDirectory
+from windlass.errors import WindlassError
+from windlass.queue import SourceQueue
+from windlass.secrets import Secrets
+from windlass.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+REDIS_SECONDS = 2.0
+"""For Redis to answer; a forge waits 10 s for us, and should hear 503 before that."""
+REDIS_CONNECTIONS = 32
+RECEIVE_BUFFER = 64 * 1024
+"""Bytes that a socket takes in before we read them: what a sender can make us hold beyond `service.bodies`' limits."""
+READ_BUFFER = 16 * 1024
+LINE_LIMIT = FIELD_LIMIT = 8 * 1024
+HEADER_LIMIT = 100
+IDLE_SECONDS = 75.0
+LINGER_SECONDS = 1.0
+"""For a sender to hear why its body isn't read, before the connection is cut."""
+BACKLOG = 1024
+STOP_SECONDS = 10.0
+"""For what has begun to be answered after SIGTERM."""
+
+
+def make_app(
+    documents: Documents, queue: Queue, secrets: Resolver, redis: Redis, *, body_limit: int
+) -> web.Application:
+    """The application; whoever runs it starts `Documents.follow` beside it."""
+    webhooks = Webhooks(documents, queue, secrets, body_limit=body_limit)
+    health = Health(documents, redis)
+    app = web.Application(client_max_size=body_limit)
+    app.router.add_post("/webhooks/{name}", webhooks.receive)
+    app.router.add_get("/healthz", health.healthz)
+    app.router.add_get("/readyz", health.readyz)
+    return app
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Serve ``app`` for as long as the block lasts; yields the port. On leaving, what has begun is answered first."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        handle_signals=False,
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        max_field_size=FIELD_LIMIT,
+        max_headers=HEADER_LIMIT,
+        max_line_size=LINE_LIMIT,
+        read_bufsize=READ_BUFFER,
+        shutdown_timeout=STOP_SECONDS,
+    )
+    await runner.setup()
+    try:
+        listener = _listener(host, port)
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        yield int(listener.getsockname()[1])
+    finally:
+        await runner.cleanup()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections buffer little.
+
+    :raises WindlassError: the address can't be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise WindlassError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+def connect_redis(url: str) -> Redis:
+    """A pool that fails fast: what Redis can't take now, the forge sends again."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=REDIS_SECONDS,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(pool)
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Receive until SIGTERM or SIGINT (or ``stop``).
+
+    :raises WindlassError: there is no Redis to queue in, or no address to listen on.
+    """
+    if settings.redis_url is None:
+        raise WindlassError("REDIS_URL is not set")
+    redis = connect_redis(settings.redis_url)
+    queue = SourceQueue(redis, queue_name=settings.queue)
+    directory, documents = DocumentDirectory(settings.documents), Documents()
+    documents.use(directory.load())
+    app = make_app(documents, queue, Secrets(), redis, body_limit=settings.body_limit)
+    stop = stop or _stop_on_signals()
+    try:
+        async with listening(app, settings.host, settings.port) as port:
+            log.info("service.started", host=settings.host, port=port)
+            follower = asyncio.create_task(documents.follow(directory, queue))
+            waiter = asyncio.create_task(stop.wait())
+            await asyncio.wait({follower, waiter}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (follower, waiter):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        log.info("service.stopped")
+    finally:
+        await redis.aclose()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

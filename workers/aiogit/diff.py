@@ -1,0 +1,112 @@
+"""What differs between two commits under a folder, as files. Whatever is not a plain file with a sane name is
+refused, by name.
+
+Nothing here follows a symbolic link, enters a submodule or touches a disk path: names are only ever labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from workers.aiogit.errors import LimitExceededError, PathError
+from workers.aiogit.model import Change, Limits
+from workers.aiogit.proof import commit_tree
+from workers.aiogit.store import Store
+from workers.aiogit.trees import Difference, Entry, differences, lookup, readable, refusal
+
+
+class _Folder(NamedTuple):
+    path: str
+    old: bytes | None
+    new: bytes | None
+    depth: int
+
+
+def segments(path: str) -> list[str]:
+    """The folders of ``path``, which is relative to the repository's root; "" is the root.
+
+    :raises PathError: it climbs.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in path:
+        raise PathError(f"the path {path!r} leaves the repository")
+    return parts
+
+
+def folder_id(store: Store, commit: str, path: str) -> bytes | None:
+    """The tree's id at ``path``, None when there is nothing.
+
+    :raises PathError: there is something else, such as a file or a symbolic link.
+    """
+    oid = commit_tree(store.commit(bytes.fromhex(commit)))
+    for part in segments(path):
+        entry = lookup(store.tree(oid), part.encode())
+        if entry is None:
+            return None
+        reason = refusal(entry) or ("" if entry.is_tree else "is a file")
+        if reason:
+            raise PathError(f"{path}: {part} {reason}, not a folder")
+        oid = entry.oid
+    return oid
+
+
+def changes(store: Store, limits: Limits, old: str | None, new: str, path: str) -> Iterator[Change]:
+    """The files under ``path`` that differ, lazily. ``old`` None: all files of ``new``.
+
+    :raises PathError: ``new`` has no folder ``path``. :raises LimitExceededError: too many or too deep.
+    """
+    after = folder_id(store, new, path)
+    if after is None:
+        raise PathError(f"the folder {path!r} does not exist in {new}")
+    before = _old_folder(store, old, path)
+    left = limits.tree_entries
+    folders = [_Folder("/".join(segments(path)), before, after, 0)]
+    while folders:
+        folder = folders.pop()
+        if folder.old == folder.new:
+            continue
+        if folder.depth > limits.depth:
+            raise LimitExceededError(f"{folder.path[:200]}: folders are nested more than {limits.depth} deep")
+        for item in differences(_tree(store, folder.old), _tree(store, folder.new)):
+            left -= 1
+            if left < 0:
+                raise LimitExceededError(f"more than {limits.tree_entries} files differ under {path!r}")
+            change, below = _compare(folder, item)
+            if change is not None:
+                yield change
+            if below is not None:
+                folders.append(below)
+
+
+def _old_folder(store: Store, old: str | None, path: str) -> bytes | None:
+    """What was not a folder then held no files."""
+    try:
+        return folder_id(store, old, path) if old is not None else None
+    except PathError:
+        return None
+
+
+def _tree(store: Store, oid: bytes | None) -> bytes:
+    return store.tree(oid) if oid is not None else b""
+
+
+def _compare(folder: _Folder, item: Difference) -> tuple[Change | None, _Folder | None]:
+    path = f"{folder.path}/{readable(item.name)}" if folder.path else readable(item.name)
+    old = item.old if item.old is not None and not refusal(item.old) else None
+    reason = refusal(item.new) if item.new is not None else ""
+    if item.duplicate:
+        reason = "occurs twice in its folder"
+    new = item.new if not reason else None
+    below = _Folder(path, _id(old, tree=True), _id(new, tree=True), folder.depth + 1)
+    old_file, new_file = _hex(_id(old, tree=False)), _hex(_id(new, tree=False))
+    change = Change(path, old_file, new_file, reason) if reason or old_file != new_file else None
+    return change, below if below.old is not None or below.new is not None else None
+
+
+def _id(entry: Entry | None, *, tree: bool) -> bytes | None:
+    return entry.oid if entry is not None and entry.is_tree == tree else None
+
+
+def _hex(oid: bytes | None) -> str | None:
+    return oid.hex() if oid is not None else None

@@ -69,7 +69,12 @@ class BareCluster:
         return time.perf_counter() - started
 
     async def apply_config_map(self, namespace: str, name: str, data: dict[str, str]) -> float:
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace},
+            "data": data,
+        }
         return await self.apply(body, f"/api/v1/namespaces/{namespace}/configmaps/{name}")
 
     async def create_namespace(self, name: str) -> None:
@@ -104,7 +109,9 @@ class BareCluster:
     @contextlib.asynccontextmanager
     async def watch(self, namespace: str) -> AsyncIterator[asyncio.Queue[tuple[float, str, dict[str, Any]]]]:
         """The events of a namespace's ConfigMaps from now on: (time, type, object)."""
-        async with self.session.get(f"{self.server}/api/v1/namespaces/{namespace}/configmaps", params={"limit": "1"}) as answer:
+        async with self.session.get(
+            f"{self.server}/api/v1/namespaces/{namespace}/configmaps", params={"limit": "1"}
+        ) as answer:
             version = orjson.loads(await answer.read())["metadata"]["resourceVersion"]
         events: asyncio.Queue[tuple[float, str, dict[str, Any]]] = asyncio.Queue()
 

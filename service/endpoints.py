@@ -16,8 +16,8 @@ from windlass.documents.catalog import Catalog, SourceView
 from windlass.documents.types import Repository, SecretRef
 from windlass.errors import WindlassError
 from windlass.events import PushEvent, RefUpdate
-from windlass.forges import CASE_SENSITIVE, FORGES, Forge
-from windlass.forges.address import Address, repository_address
+from windlass.forges import Forge, addresses, all_addresses, forge
+from windlass.forges.address import Address
 from windlass.forges.signatures import Headers
 
 log = structlog.get_logger(__name__)
@@ -39,14 +39,13 @@ class Wanted(NamedTuple):
 class Group:
     """An endpoint's repositories of one forge and one set of secrets: verified at once."""
 
-    def __init__(self, forge: Forge, secrets: tuple[SecretRef, ...], *, fold_case: bool) -> None:
-        self.forge = forge
-        self._secrets, self._fold_case = secrets, fold_case
+    def __init__(self, forge_name: str, secrets: tuple[SecretRef, ...]) -> None:
+        self.forge: Forge = forge(forge_name)
+        self._forge_name, self._secrets = forge_name, secrets
         self._repositories: dict[Address, list[dict[str, SourceView]]] = {}
 
     def add(self, repository: Repository, by_ref: dict[str, SourceView]) -> None:
-        address = repository_address(repository.spec.url, fold_case=self._fold_case)
-        if address is not None:
+        for address in all_addresses(self._forge_name, repository.spec.url):
             self._repositories.setdefault(address, []).append(by_ref)
 
     def secrets(self, resolver: Resolver) -> list[bytes]:
@@ -61,8 +60,8 @@ class Group:
 
     def repositories(self, event: PushEvent) -> list[dict[str, SourceView]]:
         """The sources, by ref, of each repository that the event names."""
-        addresses = {repository_address(url, fold_case=self._fold_case) for url in event.repositories}
-        found = [self._repositories[address] for address in addresses if address in self._repositories]
+        named = addresses(self._forge_name, event.repositories)
+        found = [self._repositories[address] for address in named if address in self._repositories]
         return [by_ref for several in found for by_ref in several]
 
 
@@ -112,12 +111,12 @@ def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
 def _groups(repositories: Iterable[Repository], sources: Mapping[str, dict[str, SourceView]]) -> list[Group]:
     groups: dict[tuple[str, tuple[SecretRef, ...]], Group] = {}
     for repository in repositories:
-        forge, secrets = repository.spec.forge, _secrets(repository)
+        name, secrets = repository.spec.forge, _secrets(repository)
         if not secrets:
             continue
-        if (forge, secrets) not in groups:
-            groups[forge, secrets] = Group(FORGES[forge], secrets, fold_case=forge not in CASE_SENSITIVE)
-        groups[forge, secrets].add(repository, sources.get(repository.name, {}))
+        if (name, secrets) not in groups:
+            groups[name, secrets] = Group(name, secrets)
+        groups[name, secrets].add(repository, sources.get(repository.name, {}))
     return list(groups.values())
 
 

@@ -74,7 +74,9 @@ class Webhooks:
             log.warning("delivery.refused", endpoint=name[:100], status=refusal.status, reason=refusal.reason)
             return _refusal(refusal)
         milliseconds = round((time.perf_counter() - since) * 1000, 2)
-        log.info("delivery.received", endpoint=name, status=status, bytes=size, milliseconds=milliseconds, **answer)
+        log.info(
+            "delivery.received", endpoint=name, status=status, bytes=size, milliseconds=milliseconds, **_logged(answer)
+        )
         return _json(status, answer)
 
     def _open(self, name: str, endpoint: Endpoint, request: web.Request, body: bytes) -> Delivery:
@@ -101,7 +103,7 @@ class Webhooks:
         try:
             marked = await self._queue.mark(marks, event=event_id, delivery=delivery.identity, received_at=received_at)
         except (RedisError, OSError) as error:
-            log.error("redis.unreachable", event=event_id, error=type(error).__name__)
+            log.error("redis.unreachable", event_id=event_id, error=type(error).__name__)
             raise Refused(503, "Redis is away: nothing was queued", retry_after=RETRY_AFTER) from None
         rows = [_row(source, result) for source, result in zip(sources, marked, strict=True)]
         applied = all(result.outcome == "applied" for result in marked)
@@ -127,6 +129,11 @@ def _nothing(event: PushEvent, known: bool) -> str:
     if not known:
         return f"no repository of this endpoint has the address {', '.join(event.repositories[:3])[:300]}"
     return f"no application follows {', '.join(update.ref for update in event.updates[:5])[:300]}"
+
+
+def _logged(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer as fields of a log line, whose own `event` is its name."""
+    return {"event_id": answer["event"], **{name: value for name, value in answer.items() if name != "event"}}
 
 
 def _json(status: int, answer: dict[str, Any]) -> web.Response:

@@ -23,7 +23,11 @@ class Variable(NamedTuple):
 TABLE = (
     Variable("REDIS_URL", "", "the Redis of service and workers; `windlass up` starts one if it is not set"),
     Variable("WINDLASS_DOCUMENTS", "documents", "the directory of Repository, Cluster and Application documents"),
-    Variable("WINDLASS_DATA", "~/.local/share/windlass", "a worker's own directory: Git stores, and the key if it has no other"),
+    Variable(
+        "WINDLASS_DATA",
+        "~/.local/share/windlass",
+        "a worker's own directory: Git stores, and the key if it has no other",
+    ),
     Variable("WINDLASS_HOST", "127.0.0.1", "where the service listens"),
     Variable("WINDLASS_PORT", "8480", "the service's port"),
     Variable("WINDLASS_BODY_LIMIT", "4194304", "bytes that a webhook's body may have; more is answered 413"),

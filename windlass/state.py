@@ -102,6 +102,4 @@ async def read_states(redis: Redis, names: list[str]) -> list[ApplicationState]:
 
 async def read_history(redis: Redis, name: str) -> list[RunRecord]:
     """The last runs, newest first."""
-    return [
-        msgspec.json.decode(raw, type=RunRecord) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)
-    ]
+    return [msgspec.json.decode(raw, type=RunRecord) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)]

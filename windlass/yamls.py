@@ -21,7 +21,11 @@ TAG = "tag:yaml.org,2002:"
 TRUE = frozenset("y Y yes Yes YES on On ON true True TRUE".split())
 FALSE = frozenset("n N no No NO off Off OFF false False FALSE".split())
 NULL = frozenset(("", "~", "null", "Null", "NULL"))
-NOT_FINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")) | {".nan", ".NaN", ".NAN"}
+NOT_FINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")) | {
+    ".nan",
+    ".NaN",
+    ".NAN",
+}
 SPECIAL = frozenset("0123456789+-.yYnNtTfFoO~<")
 """First characters of plain scalars that may be anything but text."""
 

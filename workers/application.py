@@ -117,7 +117,9 @@ class ApplicationRun:
         self._applyset = self._cluster.applyset(self.application.name)
         with self._timed("render"):
             changes = self._changes()
-            rendered = await render(self._all_files() if changes is None else changes, self._reader, self._context.secret_key)
+            rendered = await render(
+                self._all_files() if changes is None else changes, self._reader, self._context.secret_key
+            )
         with self._timed("plan"):
             await self._discover(rendered)
             if changes is None:
@@ -148,7 +150,9 @@ class ApplicationRun:
 
     async def _discover(self, rendered: Rendered) -> None:
         """Learn, once each, how the cluster names the kinds at hand (most often from memory)."""
-        self._defined = {(group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in rendered.wanted))}
+        self._defined = {
+            (group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in rendered.wanted))
+        }
         self._scopes: dict[tuple[str, str], bool | None] = {}
         for api_version, kind in {(s.api_version, s.kind) for s in (*rendered.wanted, *rendered.before)}:
             resource = await self._cluster.discovery.resource(api_version, kind)
@@ -189,7 +193,9 @@ class ApplicationRun:
             stale=frozenset(name for name, member in ours.items() if self._drifted(member, known.get(name))),
         )
         for group_kind, reason in unlisted.items():
-            self._errors.append(ObjectError(group_kind, "", 0, f"can't be listed, so nothing of it is pruned: {reason}", retry=True))
+            self._errors.append(
+                ObjectError(group_kind, "", 0, f"can't be listed, so nothing of it is pruned: {reason}", retry=True)
+            )
         named = {str(key) for s in wanted if isinstance(key := self._key(s), ObjectKey)}
         gone = tuple(Leaving(m.key, m.api_version) for name, m in ours.items() if name not in named)
         self._plan = self._plan._replace(leaving=gone)
@@ -268,7 +274,9 @@ class ApplicationRun:
     async def _apply_one(self, applier: Applier, wanted: Wanted) -> None:
         resource = await self._cluster.discovery.resource(wanted.sketch.api_version, wanted.sketch.kind)
         if resource is None:
-            self._fail(wanted, f"the cluster has no kind {wanted.sketch.kind} in {wanted.sketch.api_version}", retry=True)
+            self._fail(
+                wanted, f"the cluster has no kind {wanted.sketch.kind} in {wanted.sketch.api_version}", retry=True
+            )
             return
         previous = self._reader.manifest(wanted.previous) if wanted.previous else None
         try:
@@ -357,7 +365,9 @@ class ApplicationRun:
         if self._record.kept:
             return
         await self._applyset.narrow_after_prune(
-            {item.key.group_kind for item in self._plan.leaving}, self._cluster.discovery, deadline=self._lease.remaining
+            {item.key.group_kind for item in self._plan.leaving},
+            self._cluster.discovery,
+            deadline=self._lease.remaining,
         )
 
     # -- record ---------------------------------------------------------------------------------------------------

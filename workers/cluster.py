@@ -15,7 +15,6 @@ from workers.kube.applyset import ApplySet
 from workers.kube.connect import connect
 from workers.kube.discovery import Discovery
 from workers.kube.keys import ObjectKey
-from workers.kube.limiter import AdaptiveLimiter
 
 if TYPE_CHECKING:
     from workers.kube.transport import KubeClient
@@ -33,7 +32,7 @@ class ClusterAccess:
         self.document, self.client = document, client
         self.namespace = document.spec.namespace
         self.discovery = Discovery(client)
-        self.limiter = AdaptiveLimiter(document.spec.max_concurrent_requests)
+        self.limiter = client.limiter
         self._applysets: dict[str, ApplySet] = {}
 
     def applyset(self, application: str) -> ApplySet:

@@ -32,7 +32,12 @@ class Claims:
 
     def __init__(self, redis: Redis, cluster: str, application: str, *, yielding: Collection[str]) -> None:
         """``yielding`` are applications whose claims count for nothing: those that are gone, or that this one adopts."""
-        self._redis, self._key, self._application, self._yielding = redis, state.claims_key(cluster), application, yielding
+        self._redis, self._key, self._application, self._yielding = (
+            redis,
+            state.claims_key(cluster),
+            application,
+            yielding,
+        )
 
     async def take(self, keys: Sequence[str]) -> dict[str, str]:
         """Claim ``keys``; returns those that another application wants, with its name."""

@@ -27,7 +27,9 @@ def run(settings: Settings, *, fresh_redis: bool = False) -> None:
 
 async def _run(settings: Settings, fresh_redis: bool) -> None:
     assert settings.redis_url is not None
-    redis = AsyncRedis.from_url(settings.redis_url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS)
+    redis = AsyncRedis.from_url(
+        settings.redis_url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
+    )
     connection = Redis.from_url(settings.redis_url, socket_connect_timeout=SOCKET_SECONDS)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     context = Context(

@@ -44,7 +44,7 @@ class Reconciler:
         if run is None:
             return {"source": source, "outcome": "nothing left to do"}
         event = run.hints[-1].event if run.hints else ""
-        with structlog.contextvars.bound_contextvars(source=source, event=event or None, job=job_id):
+        with structlog.contextvars.bound_contextvars(source=source, event_id=event or None, job=job_id):
             try:
                 return await self._run(run, digest)
             except asyncio.CancelledError:
@@ -128,13 +128,9 @@ class Reconciler:
         async def superseded() -> bool:
             return await self._context.queue.generation(run.source) != run.generation
 
-        return await believed_tip(
-            repository, view.ref, processed=run.processed, hints=run.hints, superseded=superseded
-        )
+        return await believed_tip(repository, view.ref, processed=run.processed, hints=run.hints, superseded=superseded)
 
-    async def _affected(
-        self, run: Run, view: SourceView, repository: GitRepository, tip: str
-    ) -> list[Application]:
+    async def _affected(self, run: Run, view: SourceView, repository: GitRepository, tip: str) -> list[Application]:
         """The applications whose inputs differ from what was applied: found by the diff, not by asking each of them."""
         if run.documents != view.digest or not run.processed or not repository.has(run.processed):
             return await self._compare_each(view, repository, tip)
@@ -186,16 +182,16 @@ class Reconciler:
                     task.cancel()
         finally:
             watch.cancel()
-        await self._reporter.finished(view.repository, fetched.commit, outcomes, received=hint.received_at if hint else None)
+        await self._reporter.finished(
+            view.repository, fetched.commit, outcomes, received=hint.received_at if hint else None
+        )
         return outcomes
 
 
 class _Group:
     """The applications of one source in one run: they wait for each other before they prune, and give way together."""
 
-    def __init__(
-        self, context: Context, run: Run, view: SourceView, repository: GitRepository, count: int
-    ) -> None:
+    def __init__(self, context: Context, run: Run, view: SourceView, repository: GitRepository, count: int) -> None:
         self._context, self._run, self._view, self._repository = context, run, view, repository
         self._gate = asyncio.Semaphore(context.settings.concurrency)
         self._unprepared = self._unapplied = count

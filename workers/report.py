@@ -53,7 +53,11 @@ def aggregate(reports: dict[str, Report]) -> tuple[status.State, str]:
     many = "1 application" if len(reports) == 1 else f"{len(reports)} applications"
     if failed:
         first = next(iter(failed.items()))
-        more = f" (+{sum(len(r.errors) for r in failed.values()) - 1} more)" if sum(len(r.errors) for r in failed.values()) > 1 else ""
+        more = (
+            f" (+{sum(len(r.errors) for r in failed.values()) - 1} more)"
+            if sum(len(r.errors) for r in failed.values()) > 1
+            else ""
+        )
         text = f"{first[0]}: {first[1].errors[0] if first[1].errors else 'failed'}"
         return "failure", text[: 140 - len(more)] + more
     if pending:

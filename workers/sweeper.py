@@ -33,7 +33,9 @@ class Sweeper:
         started = False
         while True:
             try:
-                new = await self._context.queue.epoch(fresh=self._fresh, settle_seconds=self._context.leases.seconds + 2)
+                new = await self._context.queue.epoch(
+                    fresh=self._fresh, settle_seconds=self._context.leases.seconds + 2
+                )
                 self._fresh = False
                 if new:
                     log.warning("redis.memory_is_new", sources=len(self._context.catalog.sources))

@@ -55,9 +55,15 @@ PARTS = {
         90,
         tags="sqlite sqlite_unlock_notify",
         variables=("main.Version=1.26.0",),
-        data=(("code.gitea.io/gitea", "templates"), ("code.gitea.io/gitea", "options"), ("code.gitea.io/gitea", "public")),
+        data=(
+            ("code.gitea.io/gitea", "templates"),
+            ("code.gitea.io/gitea", "options"),
+            ("code.gitea.io/gitea", "public"),
+        ),
     ),
-    "helm": Part("helm", "helm.sh/helm/v3/cmd/helm", 60, variables=("helm.sh/helm/v3/internal/version.version=v3.22.0",)),
+    "helm": Part(
+        "helm", "helm.sh/helm/v3/cmd/helm", 60, variables=("helm.sh/helm/v3/internal/version.version=v3.22.0",)
+    ),
     "kustomize": Part(
         "kustomize",
         "sigs.k8s.io/kustomize/kustomize/v5",

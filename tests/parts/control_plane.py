@@ -154,7 +154,9 @@ class ControlPlane:
         }
         self.request("POST", "/api/v1/nodes", node)
 
-    def request(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> dict[str, object]:
+    def request(
+        self, method: str, path: str, body: object = None, *, content_type: str = "application/json"
+    ) -> dict[str, object]:
         """One call as the administrator.
 
         :raises urllib.error.HTTPError: the server refused it.

@@ -24,7 +24,13 @@ def git(*arguments: str, cwd: Path | None = None, user: str | None = None) -> st
     :raises RuntimeError: with what git said.
     """
     process = subprocess.run(
-        ["git", *arguments], cwd=cwd, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False, user=user
+        ["git", *arguments],
+        cwd=cwd,
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+        user=user,
     )
     if process.returncode:
         raise RuntimeError(f"git {' '.join(arguments)}: {process.stderr[-1000:]}")

@@ -53,6 +53,7 @@ class GitHttp:
     def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler's own `self` is inside
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet
 
             def log_message(self, *_: object) -> None:
                 """The requests are kept, not printed."""

@@ -24,7 +24,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def repository(name: str, url: str, *, secret_env: str = "WEBHOOK_SECRET", forge: str = "gitea", **spec: object) -> dict[str, object]:
+def repository(
+    name: str, url: str, *, secret_env: str = "WEBHOOK_SECRET", forge: str = "gitea", **spec: object
+) -> dict[str, object]:
     """A Repository document."""
     content = {"url": url, "forge": forge, "webhook": {"secrets": [{"env": secret_env}]}, **spec}
     return {"apiVersion": API_VERSION, "kind": "Repository", "metadata": {"name": name}, "spec": content}
@@ -121,7 +123,7 @@ class Windlass:
             check=False,
         )
 
-    def log(self, name: str = "*") -> str:
+    def log(self, name: str = "") -> str:
         """What the processes have logged so far."""
         return "".join(path.read_text() for path in sorted(self.folder.glob(f"{name}*.log")))
 

@@ -11,7 +11,13 @@ from workers.plan import Entry, Plan, Sketch, content_hash, plan, sketch
 from workers.render.plain import Manifest
 
 KEY = b"0" * 32
-NAMESPACED = {"ConfigMap": True, "Deployment": True, "Secret": True, "Namespace": False, "CustomResourceDefinition": False}
+NAMESPACED = {
+    "ConfigMap": True,
+    "Deployment": True,
+    "Secret": True,
+    "Namespace": False,
+    "CustomResourceDefinition": False,
+}
 
 
 def scope(api_version: str, kind: str) -> bool | None:
@@ -29,7 +35,9 @@ def sketches(*manifests: Manifest) -> list[Sketch]:
     return [sketch(m, f"blob-of-{m.file}", i, KEY) for i, m in enumerate(manifests)]
 
 
-def make(wanted: list[Sketch], before: list[Sketch] | None = None, applied: dict[str, Entry] | None = None, **more: Any) -> Plan:
+def make(
+    wanted: list[Sketch], before: list[Sketch] | None = None, applied: dict[str, Entry] | None = None, **more: Any
+) -> Plan:
     files = frozenset(s.file for s in (*wanted, *(before or ())))
     more.setdefault("changed_files", files)
     return plan(wanted, before or [], applied or {}, scope=scope, namespace="shop", **more)
@@ -129,7 +137,9 @@ def test_the_order_of_keys_never_changes_the_hash(content: dict[str, Any]) -> No
 
 
 @given(
-    st.text(alphabet="0123456789abcdef", min_size=1), st.text(alphabet="abc", max_size=3), st.text(min_size=1).filter(str.isprintable)
+    st.text(alphabet="0123456789abcdef", min_size=1),
+    st.text(alphabet="abc", max_size=3),
+    st.text(min_size=1).filter(str.isprintable),
 )
 def test_an_inventory_entry_survives_its_way_through_redis(digest: str, fields: str, file: str) -> None:
     assert Entry.load(Entry(digest, fields, file).dump()) == Entry(digest, fields, file)

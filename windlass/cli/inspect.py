@@ -21,10 +21,13 @@ def status(application: str | None, as_json: bool) -> None:
     """Show each application's phase and revision, or one application with its errors."""
     states, sources = asyncio.run(_read(application))
     if as_json:
-        click.echo(orjson.dumps({"applications": msgspec.to_builtins(states), "sources": sources}, option=orjson.OPT_INDENT_2))
+        click.echo(
+            orjson.dumps({"applications": msgspec.to_builtins(states), "sources": sources}, option=orjson.OPT_INDENT_2)
+        )
         return
     rows = [
-        (s.name, s.phase, s.revision[:10] or "-", s.wanted[:10] or "-", str(s.objects), _ago(s), _total(s)) for s in states
+        (s.name, s.phase, s.revision[:10] or "-", s.wanted[:10] or "-", str(s.objects), _ago(s), _total(s))
+        for s in states
     ]
     click.echo(table(("APPLICATION", "PHASE", "APPLIED", "WANTED", "OBJECTS", "LAST RUN", "TOOK"), rows))
     for one in states:

@@ -37,7 +37,9 @@ def service() -> None:
 
 
 @click.command()
-@click.option("--fresh-redis", is_flag=True, hidden=True, help="This Redis was started for us alone: nobody wrote before.")
+@click.option(
+    "--fresh-redis", is_flag=True, hidden=True, help="This Redis was started for us alone: nobody wrote before."
+)
 def worker(fresh_redis: bool) -> None:
     """Reconcile: fetch, render, diff, apply and prune what the queue asks for."""
     from windlass import logs
@@ -50,7 +52,9 @@ def worker(fresh_redis: bool) -> None:
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback by default: the dashboard asks nobody's name.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Loopback by default: the dashboard asks nobody's name."
+)
 @click.option("--port", default=9181, show_default=True)
 def dashboard(host: str, port: int) -> None:
     """Serve rq-dashboard for the queue."""

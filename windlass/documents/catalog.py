@@ -64,7 +64,9 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
     for item in documents:
         if isinstance(item.document, Application):
             missing = list(_missing(item.document, repositories, clusters))
-            problems += [DocumentError(message, file=item.file, line=item.line, field=field) for field, message in missing]
+            problems += [
+                DocumentError(message, file=item.file, line=item.line, field=field) for field, message in missing
+            ]
             if not missing:
                 applications[item.document.name] = item.document
     return Catalog(
@@ -98,7 +100,10 @@ def _sources(
     for name, members in grouped.items():
         members.sort(key=lambda application: application.name)
         repository = repositories[members[0].source.repository]
-        used = {application.spec.destination.cluster: clusters[application.spec.destination.cluster] for application in members}
+        used = {
+            application.spec.destination.cluster: clusters[application.spec.destination.cluster]
+            for application in members
+        }
         digest = _digest([repository, *used.values(), *members])
         views[name] = SourceView(name, repository, members[0].source.ref, tuple(members), digest)
     return views
@@ -129,7 +134,9 @@ def _warnings(repositories: dict[str, Repository]) -> Iterable[str]:
 
 def announce(catalog: Catalog) -> None:
     """Say in the log what was read, and what is wrong with it."""
-    log.info("documents.loaded", digest=catalog.digest, applications=len(catalog.applications), errors=len(catalog.errors))
+    log.info(
+        "documents.loaded", digest=catalog.digest, applications=len(catalog.applications), errors=len(catalog.errors)
+    )
     for error in catalog.errors:
         log.error("document.invalid", error=str(error))
 

@@ -85,7 +85,10 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
 def _repository(document: Repository) -> Iterator[tuple[Path, str]]:
     spec = document.spec
     if not valid_url(spec.url):
-        yield ("url",), "expected https://host/path, http://…, ssh://user@host/path or user@host:path, without a password"
+        yield (
+            ("url",),
+            "expected https://host/path, http://…, ssh://user@host/path or user@host:path, without a password",
+        )
     if spec.webhook:
         if spec.webhook.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", spec.webhook.name):
             yield ("webhook", "name"), "expected at most 63 letters, digits, dots, underscores and hyphens"
@@ -173,4 +176,9 @@ def valid_url(url: str) -> bool:
 
 def valid_ref(name: str) -> bool:
     """May ``name`` follow ``refs/heads/``? The rules of git-check-ref-format(1)."""
-    return bool(name) and not _REF_REFUSED.search(name) and not name.startswith(("-", "/")) and not name.endswith(("/", "."))
+    return (
+        bool(name)
+        and not _REF_REFUSED.search(name)
+        and not name.startswith(("-", "/"))
+        and not name.endswith(("/", "."))
+    )

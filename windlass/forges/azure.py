@@ -34,7 +34,7 @@ class _Repository(Payload, frozen=True, rename="camel"):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        return (self.remote_url, *([self.ssh_url] if self.ssh_url else []), *other_urls(self.remote_url))
+        return (self.remote_url, *([self.ssh_url] if self.ssh_url else []))
 
 
 class _RefUpdate(Payload, frozen=True, rename="camel"):

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from windlass.events import ZERO, Event, Ignored, RefUpdate
+from windlass.forges.address import repository_address
 from windlass.forges.base import (
     ObjectId,
     Payload,
@@ -31,6 +32,9 @@ from windlass.forges.status import Status, StatusRequest, bearer
 
 name: Final = "bitbucket-server"
 
+HOSTLESS: Final = "scm:"
+"""Stands for the host where a payload names none; an endpoint's own repositories are then compared by the rest."""
+
 
 class _Link(Payload, frozen=True):
     href: str
@@ -40,12 +44,25 @@ class _Links(Payload, frozen=True):
     clone: list[_Link]
 
 
+class _Project(Payload, frozen=True):
+    key: str
+
+
 class _Repository(Payload, frozen=True):
-    links: _Links
+    slug: str
+    project: _Project
+    links: _Links | None = None
 
     @property
     def urls(self) -> list[str]:
-        return [link.href for link in self.links.clone]
+        named = [link.href for link in self.links.clone] if self.links else []
+        return named or [HOSTLESS + f"{self.project.key}/{self.slug}"]
+
+
+def other_urls(url: str) -> tuple[str, ...]:
+    """The repository by project and name alone, as the documented payloads have it (and servers before 5.x send it)."""
+    address = repository_address(url)
+    return (HOSTLESS + "/".join(address.path.split("/")[-2:]),) if address else ()
 
 
 class _Change(Payload, frozen=True, rename="camel"):

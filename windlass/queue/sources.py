@@ -79,9 +79,7 @@ class SourceQueue:
         names = ("mark", "begin", "advance", "finish", "sweep", "record", "epoch")
         self._scripts = {name: redis.register_script(script(name)) for name in names}
 
-    async def mark(
-        self, marks: Sequence[Mark], *, event: str, delivery: str, received_at: float
-    ) -> list[Marked]:
+    async def mark(self, marks: Sequence[Mark], *, event: str, delivery: str, received_at: float) -> list[Marked]:
         """Remember a delivery and queue what it asks for, in one script. ``delivery`` identifies its signed bytes."""
         request = self._request(
             event=event, delivery=delivery, received_at=received_at, marks=marks, remember=REMEMBER_SECONDS

@@ -43,7 +43,7 @@ class Connection(msgspec.Struct, frozen=True):
     server: str
     ca: str | None = None
     certificate: str | None = None
-    key: str | None = msgspec.field(default=None)
+    key: str | None = None
     verify: bool = True
     server_name: str | None = None
     proxy: str | None = None
@@ -61,7 +61,14 @@ async def connect(cluster: Cluster, secrets: Secrets) -> KubeClient:
 
     :raises ConnectError: the configuration can't be read.
     """
-    connection = await _connection(cluster)
+    return await client_of(await read_connection(cluster), cluster, secrets)
+
+
+async def client_of(connection: Connection, cluster: Cluster, secrets: Secrets) -> KubeClient:
+    """A client for ``connection``, whose tokens are refreshed as the document says.
+
+    :raises ConnectError: a certificate or key isn't one.
+    """
     https = connection.server.startswith("https:")
     return KubeClient(
         connection.server,
@@ -73,7 +80,11 @@ async def connect(cluster: Cluster, secrets: Secrets) -> KubeClient:
     )
 
 
-async def _connection(cluster: Cluster) -> Connection:
+async def read_connection(cluster: Cluster) -> Connection:
+    """What the document says of the way to the cluster, and the files that it names.
+
+    :raises ConnectError: one of them can't be read.
+    """
     spec = cluster.spec
     if spec.server is None:
         return await _read(cluster)

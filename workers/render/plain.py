@@ -86,7 +86,9 @@ def _manifest(value: dict[str, Any], file: str, line: int) -> Manifest:
     if not isinstance(metadata, dict):
         raise ManifestError(f"metadata: expected a mapping, found {_kind_of(metadata)}", file, line)
     if "name" not in metadata and metadata.get("generateName"):
-        raise ManifestError("metadata.generateName: an object that is kept equal to Git needs a fixed metadata.name", file, line)
+        raise ManifestError(
+            "metadata.generateName: an object that is kept equal to Git needs a fixed metadata.name", file, line
+        )
     for field in ("labels", "annotations"):
         _check_strings(metadata.get(field), f"metadata.{field}", file, line)
     for label in (PART_OF, PARENT_ID):

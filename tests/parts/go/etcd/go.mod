@@ -1,6 +1,8 @@
-module parts/etcd
+module windlass.dev/parts/etcd
 
 go 1.26.0
+
+tool go.etcd.io/etcd/server/v3
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -1,6 +1,8 @@
-module parts/helm
+module windlass.dev/parts/helm
 
 go 1.26.0
+
+tool helm.sh/helm/v3/cmd/helm
 
 require (
 	dario.cat/mergo v1.0.1 // indirect

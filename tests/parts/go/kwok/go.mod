@@ -1,6 +1,8 @@
-module parts/kwok
+module windlass.dev/parts/kwok
 
 go 1.26.0
+
+tool sigs.k8s.io/kwok/cmd/kwok
 
 require (
 	cel.dev/expr v0.25.1 // indirect

@@ -1,8 +1,6 @@
-module windlass.dev/parts/etcd
+module parts/etcd
 
 go 1.26.0
-
-tool go.etcd.io/etcd/server/v3
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

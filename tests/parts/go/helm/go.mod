@@ -1,8 +1,6 @@
-module windlass.dev/parts/helm
+module parts/helm
 
 go 1.26.0
-
-tool helm.sh/helm/v3/cmd/helm
 
 require (
 	dario.cat/mergo v1.0.1 // indirect

@@ -1,8 +1,6 @@
-module windlass.dev/parts/kustomize
+module parts/kustomize
 
 go 1.26.0
-
-tool sigs.k8s.io/kustomize/kustomize/v5
 
 require (
 	github.com/blang/semver/v4 v4.0.0 // indirect

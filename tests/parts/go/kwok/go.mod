@@ -1,8 +1,6 @@
-module windlass.dev/parts/kwok
+module parts/kwok
 
 go 1.26.0
-
-tool sigs.k8s.io/kwok/cmd/kwok
 
 require (
 	cel.dev/expr v0.25.1 // indirect

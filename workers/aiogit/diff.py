@@ -92,21 +92,21 @@ def _tree(store: Store, oid: bytes | None) -> bytes:
 
 
 def _compare(folder: _Folder, item: Difference) -> tuple[Change | None, _Folder | None]:
+    """The file's change, if it is one, and the folder to go on with, if there is one."""
     path = f"{folder.path}/{readable(item.name)}" if folder.path else readable(item.name)
-    old = item.old if item.old is not None and not refusal(item.old) else None
-    reason = refusal(item.new) if item.new is not None else ""
+    old_file, old_tree, _ = _side(item.old)
+    new_file, new_tree, reason = _side(item.new)
     if item.duplicate:
-        reason = "occurs twice in its folder"
-    new = item.new if not reason else None
-    below = _Folder(path, _id(old, tree=True), _id(new, tree=True), folder.depth + 1)
-    old_file, new_file = _hex(_id(old, tree=False)), _hex(_id(new, tree=False))
+        new_file, new_tree, reason = None, None, "occurs twice in its folder"
     change = Change(path, old_file, new_file, reason) if reason or old_file != new_file else None
-    return change, below if below.old is not None or below.new is not None else None
+    below = _Folder(path, old_tree, new_tree, folder.depth + 1) if old_tree or new_tree else None
+    return change, below
 
 
-def _id(entry: Entry | None, *, tree: bool) -> bytes | None:
-    return entry.oid if entry is not None and entry.is_tree == tree else None
-
-
-def _hex(oid: bytes | None) -> str | None:
-    return oid.hex() if oid is not None else None
+def _side(entry: Entry | None) -> tuple[str | None, bytes | None, str]:
+    """What an entry is: the id of a file, the id of a folder, or why it is refused."""
+    if entry is None:
+        return None, None, ""
+    if reason := refusal(entry):
+        return None, None, reason
+    return (None, entry.oid, "") if entry.is_tree else (entry.oid.hex(), None, "")

@@ -19,6 +19,7 @@ import pygit2
 import structlog
 
 from workers.aiogit.errors import GitError, IncompleteError, LimitExceededError
+from workers.aiogit.loose import write_loose
 from workers.aiogit.packs import COMMIT, TREE, OverBudgetError, PackObject
 
 log = structlog.get_logger(__name__)
@@ -154,10 +155,17 @@ class Store:
             raise GitError(f"the file {oid} is missing or damaged") from None
 
     def write(self, objects: dict[bytes, PackObject]) -> None:
-        """Write new objects, loose."""
-        odb = self._repository.odb
+        """Write new objects, loose.
+
+        :raises GitError: the disk is full or broken.
+        """
+        folder = self.directory / "objects"
         for oid, (kind, data) in objects.items():
-            odb.write(kind, data)
+            if not self.exists(oid):
+                try:
+                    write_loose(folder, oid, kind, data)
+                except OSError as error:
+                    raise GitError(f"can't write to the store: {error.strerror}") from None
             if kind == TREE:
                 self.remember_tree(oid, data)
 

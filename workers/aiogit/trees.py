@@ -7,6 +7,7 @@ between them are taken apart. Nothing here trusts the order of a tree's entries 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -45,10 +46,14 @@ def entries(tree: bytes) -> Iterator[Entry]:
 
     :raises CorruptPackError: it is not one.
     """
-    position, end = 0, len(tree)
-    while position < end:
-        entry, position = _entry(tree, position)
-        yield entry
+    position = 0
+    for match in _ENTRY.finditer(tree):
+        if match.start() != position:
+            break
+        position = match.end()
+        yield Entry(int(match[1], 8), match[2], match[3])
+    if position != len(tree):
+        raise CorruptPackError("a tree object is damaged")
 
 
 def lookup(tree: bytes, name: bytes) -> Entry | None:
@@ -89,16 +94,18 @@ def differences(old: bytes, new: bytes) -> list[Difference]:
 
 def _by_name(before: list[Entry], after: list[Entry]) -> list[Difference]:
     old = {entry.name: entry for entry in before}
-    found: dict[bytes, Difference] = {}
-    for entry in after:
-        was = old.get(entry.name)
-        twice = entry.name in found
-        if twice or was != entry:
-            found[entry.name] = Difference(entry.name, was, entry, twice)
-        else:
-            found[entry.name] = Difference(entry.name, was, was, duplicate=False)
-    gone = [Difference(entry.name, entry, None, duplicate=False) for entry in before if entry.name not in found]
-    return [item for item in found.values() if item.duplicate or item.old != item.new] + gone
+    new = {entry.name: entry for entry in after}
+    twice = (
+        {name for name, count in Counter(entry.name for entry in after).items() if count > 1}
+        if len(new) < len(after)
+        else ()
+    )
+    found = [
+        Difference(name, old.get(name), entry, name in twice)
+        for name, entry in new.items()
+        if name in twice or old.get(name) != entry
+    ]
+    return found + [Difference(name, entry, None, duplicate=False) for name, entry in old.items() if name not in new]
 
 
 def _entry(tree: bytes, position: int) -> tuple[Entry, int]:
@@ -158,4 +165,6 @@ def refusal(entry: Entry) -> str:
 def readable(name: bytes) -> str:
     """``name`` for an error message: what is not printable is escaped."""
     text = name.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import yaml
+from redis.asyncio import Redis
+
+from windlass.state import ApplicationState, RunRecord, read_state
 
 API_VERSION = "windlass.dev/v1alpha1"
 
@@ -92,12 +96,12 @@ class Windlass:
         part.replace(self.documents / name)
 
     def start_service(self) -> subprocess.Popen[bytes]:
-        self.service = self._start("service")
+        self.service = self.spawn("service")
         self._ready(self.service)
         return self.service
 
     def start_worker(self, *, fresh_redis: bool = True) -> subprocess.Popen[bytes]:
-        process = self._start("worker", *(["--fresh-redis"] if fresh_redis else []))
+        process = self.spawn("worker", *(["--fresh-redis"] if fresh_redis else []))
         self.workers.append(process)
         return process
 
@@ -107,7 +111,7 @@ class Windlass:
         return self
 
     def __enter__(self) -> Windlass:
-        return self.start()
+        return self if self.workers or self.service else self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -122,6 +126,25 @@ class Windlass:
             timeout=timeout,
             check=False,
         )
+
+    def last_run(self, name: str) -> RunRecord:
+        """What the application's last run recorded."""
+        return asyncio.run(self._state(name)).last or RunRecord(event="", revision="", phase="Unknown", started=0.0)
+
+    def revision(self, name: str) -> str:
+        """The last commit of which everything was applied."""
+        return asyncio.run(self._state(name)).revision
+
+    def received(self, name: str, commit: str) -> float:
+        """When the webhook of ``commit`` arrived."""
+        run = self.last_run(name)
+        assert run.revision == commit, f"the last run is of {run.revision}"
+        assert run.received is not None
+        return run.received
+
+    async def _state(self, name: str) -> ApplicationState:
+        async with Redis.from_url(self.environment["REDIS_URL"]) as redis:
+            return await read_state(redis, name)
 
     def log(self, name: str = "") -> str:
         """What the processes have logged so far."""
@@ -141,7 +164,7 @@ class Windlass:
             log.close()
         self._logs.clear()
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{arguments[0]}-{len(self._logs)}.log").open("ab")
         self._logs.append(log)
         return subprocess.Popen(
@@ -164,3 +187,24 @@ class Windlass:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.02)
         raise RuntimeError(f"the service did not become ready:\n{self.log('service')[-4000:]}")
+
+
+class Dashboard:
+    """rq-dashboard on an installation's queue."""
+
+    def __init__(self, windlass: Windlass) -> None:
+        self._windlass, self.port = windlass, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def __enter__(self) -> Dashboard:
+        self._process = self._windlass.spawn("dashboard", "--port", str(self.port))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)

@@ -1,0 +1,1 @@
+"""Runnable examples: the web shop, and the demo that pushes it."""

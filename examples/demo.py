@@ -1,0 +1,195 @@
+"""`make demo`: a push reaches a cluster, on real parts, told step by step.
+
+A control plane, a forge, Redis and Windlass are started; a web shop's manifests are pushed; then a change, then a deletion. With
+ONCE=1, or without a terminal, it ends after the story, with 0 only if all of it came true. Everything it started ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.parts.cluster import Cluster
+from tests.parts.git import WorkTree
+from tests.parts.gitea import PASSWORD, ADMIN, Gitea
+from tests.parts.redis_server import RedisServer
+from tests.parts.windlass import Dashboard, Windlass, application, cluster, repository
+
+SHOP = Path(__file__).parent / "shop" / "manifests"
+NAME, NAMESPACE = "shop", "shop"
+PATIENCE = 60.0
+
+
+class Story:
+    """What happens, and whether it came true."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self._start = time.monotonic()
+
+    def say(self, text: str = "") -> None:
+        print(text, flush=True)
+
+    def step(self, text: str) -> None:
+        print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+    def check(self, text: str, true: bool) -> None:
+        print(f"  {'✓' if true else '✗'} {text}", flush=True)
+        if not true:
+            self.failures.append(text)
+
+    def until(self, true: Callable[[], bool], seconds: float = PATIENCE) -> float | None:
+        """Seconds until ``true()``; None if it never was."""
+        started = time.monotonic()
+        while time.monotonic() - started < seconds:
+            if true():
+                return time.monotonic() - started
+            time.sleep(0.02)
+        return None
+
+
+def main() -> int:
+    once = os.environ.get("ONCE") == "1" or not sys.stdout.isatty()
+    signal.signal(signal.SIGTERM, _interrupted)
+    story = Story()
+    try:
+        with _parts(story) as (plane, forge, windlass, dashboard):
+            _tell(story, plane, forge, windlass)
+            _links(story, plane, forge, dashboard)
+            if story.failures:
+                story.say("\nThe end of Windlass's log:\n" + windlass.log()[-3000:])
+            if not once:
+                story.say("\nCtrl-C ends everything.")
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.pause()
+    except KeyboardInterrupt:
+        story.say("\ninterrupted")
+        return 130
+    story.say("\nEverything that was started has ended.")
+    if story.failures:
+        story.say(f"{len(story.failures)} of the story's claims did not come true: {'; '.join(story.failures)}")
+        return 1
+    return 0
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _parts(story: Story) -> Iterator[tuple[Cluster, Gitea, Windlass, Dashboard]]:
+    story.step("Starting the parts (built on first use; afterwards this takes seconds)")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windlass-demo-")))
+        folder.chmod(0o755)
+        plane = stack.enter_context(Cluster(folder / "control-plane", os.environ.get("KUBECONFIG"), nodes=3))
+        story.say(f"  Kubernetes  {plane.server}" + ("" if plane.owned else "  (yours, by KUBECONFIG)"))
+        forge = stack.enter_context(Gitea(folder / "gitea"))
+        story.say(f"  Gitea       {forge.url}")
+        redis = stack.enter_context(RedisServer(folder))
+        windlass = Windlass(folder / "windlass", redis.url, SHOP_TOKEN=forge.token)
+        remote = forge.create_repository(NAME, private=True)
+        token = {"env": "SHOP_TOKEN"}
+        windlass.write(
+            repository(NAME, remote.clone_url, credentials={"token": token}, status={"token": token}),
+            cluster("production", plane.kubeconfig),
+            application(NAME, repository=NAME, path="manifests", cluster="production", namespace=NAMESPACE),
+        )
+        stack.enter_context(windlass)
+        dashboard = stack.enter_context(Dashboard(windlass))
+        story.say(f"  Windlass    {windlass.url}  (service and worker, Redis at {redis.url})")
+        forge.create_webhook(NAME, f"{windlass.url}/webhooks/{NAME}", windlass.secret)
+        yield plane, forge, windlass, dashboard
+        if not plane.owned:
+            windlass.run("delete", NAME, "--yes")
+
+
+def _tell(story: Story, plane: Cluster, forge: Gitea, windlass: Windlass) -> None:
+    remote = f"{forge.url}/{ADMIN}/{NAME}.git".replace("://", f"://{ADMIN}:{PASSWORD}@")
+    work = WorkTree(windlass.folder / "work", remote)
+
+    story.step("1. The web shop's manifests are pushed")
+    files = {f"manifests/{file.name}": file.read_text() for file in sorted(SHOP.iterdir())}
+    commit = _push(story, work, windlass, files, "The web shop")
+    ready = story.until(lambda: _ready(plane) == 3)
+    story.check(f"3 Deployments ready{f', {ready * 1000:.0f} ms later' if ready is not None else ''}", ready is not None)
+    story.check("commit status: " + _status(story, forge, commit), _status(story, forge, commit).startswith("success"))
+
+    story.step("2. A change: the catalog's greeting, and one more web server")
+    config = files["manifests/config.yaml"].replace("Welcome to", "Ahoy from")
+    web = files["manifests/web.yaml"].replace("replicas: 2", "replicas: 3")
+    commit = _push(story, work, windlass, {"manifests/config.yaml": config, "manifests/web.yaml": web}, "Ahoy")
+    found = plane.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/catalog") or {}
+    story.check(f"ConfigMap catalog says {found.get('data', {}).get('greeting')!r}", "Ahoy" in str(found.get("data")))
+    ready = story.until(lambda: _replicas(plane, "web") == 3)
+    story.check("Deployment web has 3 ready pods", ready is not None)
+    story.check("only what changed was written", windlass.last_run(NAME).applied == 2)
+
+    story.step("3. A deletion: the summer banner's file is removed")
+    commit = _push(story, work, windlass, {"manifests/banner.yaml": None}, "Summer is over")
+    gone = story.until(lambda: plane.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/summer-banner") is None)
+    story.check("ConfigMap summer-banner is gone", gone is not None)
+    story.check("nothing else was deleted", windlass.last_run(NAME).pruned == 1 and _ready(plane) == 3)
+    story.say()
+    story.say(windlass.run("history", NAME).stdout.rstrip())
+
+
+def _push(story: Story, work: WorkTree, windlass: Windlass, files: dict[str, str | None], message: str) -> str:
+    """Push, and print the commit's way with durations."""
+    commit = work.commit(files, message)
+    work.push()
+    pushed = time.time()
+    arrived = story.until(lambda: windlass.revision(NAME) == commit)
+    if arrived is None:
+        story.check(f"{commit[:10]} applied", False)
+        return commit
+    run = windlass.last_run(NAME)
+    received = run.received or run.started
+    steps = {"pushed → received": (received - pushed) * 1000}
+    steps["received → started"] = (run.started - received) * 1000 - run.durations.get("tip", 0) - run.durations.get("fetch", 0)
+    for step in ("tip", "fetch", "render", "plan", "apply", "prune"):
+        if step in run.durations:
+            steps[step] = run.durations[step]
+    steps["received → applied"] = (run.started - received) * 1000 + run.durations["total"]
+    story.say(f"  {commit[:10]}  " + "   ".join(f"{name} {took:.0f} ms" for name, took in steps.items()))
+    story.check(f"{run.applied} applied, {run.pruned} pruned, phase {run.phase}", run.phase == "Synced")
+    return commit
+
+
+def _ready(plane: Cluster) -> int:
+    found: dict[str, Any] = plane.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments") or {}
+    return sum(
+        1 for item in found.get("items", ()) if item["status"].get("readyReplicas", 0) >= item["spec"]["replicas"]
+    )
+
+
+def _replicas(plane: Cluster, name: str) -> int:
+    found: dict[str, Any] = plane.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}") or {}
+    return int(found.get("status", {}).get("readyReplicas", 0))
+
+
+def _status(story: Story, forge: Gitea, commit: str) -> str:
+    def newest() -> dict[str, Any]:
+        found = forge.statuses(NAME, commit)
+        return found[0] if found else {}
+
+    story.until(lambda: newest().get("status") in ("success", "failure", "error"), 10)
+    return f"{newest().get('status')}: {newest().get('description')}"
+
+
+def _links(story: Story, plane: Cluster, forge: Gitea, dashboard: Dashboard) -> None:
+    story.step("Look around")
+    story.say(f"  Gitea         {forge.url}/{ADMIN}/{NAME}  ({ADMIN} / {PASSWORD})")
+    story.say(f"  rq-dashboard  {dashboard.url}")
+    story.say(f"  kubectl       KUBECONFIG={plane.kubeconfig}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Azure DevOps: git.push with every one of its refUpdates, and git.pullrequest.merged once it is completed.
+"""Azure DevOps: git.push with every one of its refUpdates, and git.pullrequest.merged (or .updated) once completed.
 
 Service hooks are not signed: the webhook's basic authentication (the user name is free) is all that they offer, so
 the secret is the password, or ``user:password``. "Resource details to send" must be "All". One repository has several
@@ -98,13 +98,13 @@ def parse(headers: Headers, body: bytes) -> Event:
     if kind.event_type == "git.push":
         push = decode(_PUSH, body).resource
         return pushed(push.repository.urls, [update.update() for update in push.ref_updates], delivery)
-    if kind.event_type == "git.pullrequest.merged":
+    if kind.event_type in ("git.pullrequest.merged", "git.pullrequest.updated"):
         return _merged(decode(_PULL_REQUEST, body).resource, delivery)
     return ignored_event(kind.event_type, delivery)
 
 
 def _merged(request: _PullRequest, delivery: str) -> Event:
-    """The event says that a merge was tried; active pull requests are merged on trial at every push."""
+    """A merge event says that one was tried: active pull requests are merged on trial at every push."""
     if request.status != "completed" or request.merge_status not in (None, "succeeded"):
         return Ignored("the pull request was not merged by this", delivery)
     commit = full_id(request.last_merge_commit.commit_id if request.last_merge_commit else None)

@@ -1,4 +1,4 @@
-"""`python -m tests.parts build [NAME …]`: build parts ahead of time; all of them by default."""
+"""`python -m tests.parts build [--all | NAME …]`: build parts ahead of time; all of them by default."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ import sys
 
 from tests.parts.build import PARTS, binary
 
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] != ["build"]:
+        print(__doc__, file=sys.stderr)
+        return 2
+    names = [name for name in arguments[1:] if name != "--all"]
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    for name in names or PARTS:
+        print(binary(name))
+    return 0
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] != ["build"]:
-        sys.exit(__doc__)
-    for part in sys.argv[2:] or PARTS:
-        print(binary(part))
+    sys.exit(main(sys.argv[1:]))

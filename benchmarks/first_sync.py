@@ -48,7 +48,8 @@ async def _round(parts: Stage, bare: BareCluster, number: int) -> float:
     await bare.create_namespace(namespace)
     files = {f"manifests/cm-{i:05d}.yaml": config_map(i, "first") for i in range(OBJECTS)}
     url = parts.bare_repository(name, files)
-    with parts.windlass(name) as windlass:
+    windlass = parts.windlass(name)
+    try:
         windlass.write(repository(name, url, forge="generic"), cluster("local", parts.kubeconfig))
         windlass.start()
         await asyncio.sleep(2)
@@ -64,6 +65,8 @@ async def _round(parts: Stage, bare: BareCluster, number: int) -> float:
             if time.perf_counter() - started > 300:
                 raise RuntimeError(f"{count} of {OBJECTS} objects after 300 s:\n{windlass.log('worker')[-3000:]}")
             await asyncio.sleep(0.1)
-        seconds = windlass.last_run(name).durations["total"] / 1000
+        seconds = (await asyncio.to_thread(windlass.last_run, name)).durations["total"] / 1000
+    finally:
+        windlass.stop()
     await bare.delete_namespace(namespace)
     return seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import yaml
 
@@ -15,7 +16,8 @@ from benchmarks.bare import BareCluster, git
 from benchmarks.out import median, percentile, tell
 from benchmarks.processes import cpu_seconds, pss_mib
 from benchmarks.stage import Stage, stage
-from tests.parts.windlass import application, cluster, repository
+from tests.parts.git import WorkTree
+from tests.parts.windlass import Windlass, application, cluster, repository
 
 ROUNDS = 30
 WARM_UP = 5
@@ -37,22 +39,24 @@ async def _measure(parts: Stage, size: int) -> None:
     async with BareCluster(parts.kubeconfig) as bare:
         await bare.create_namespace(namespace)
         await bare.create_namespace("bench-limit")
-        repo = await parts.create_repository(name)
         files = {f"manifests/cm-{i:05d}.yaml": config_map(i, "first") for i in range(size)}
-        work = parts.work_tree(name, repo.clone_url, files)
-        with parts.windlass(f"push-{size}") as windlass:
+        remote, work = parts.create_repository(name, files)
+        windlass = parts.windlass(f"push-{size}")
+        try:
             windlass.write(
-                repository(name, repo.clone_url),
+                repository(name, remote.clone_url),
                 cluster("local", parts.kubeconfig),
                 application(name, repository=name, path="manifests", namespace=namespace),
             )
             windlass.start()
-            pids = [windlass.service.pid, *(w.pid for w in windlass.workers)]
+            pids = windlass.pids
             await asyncio.sleep(3)
             tell("memory", n=0, pss_mib=pss_mib(pids))
-            await parts.create_webhook(name, f"{windlass.url}/webhooks/{name}", windlass.secret)
+            parts.forge.create_webhook(name, f"{windlass.url}/webhooks/{name}", windlass.secret)
             await _until(bare, namespace, size)
-            await _rounds(parts, bare, windlass, work, repo.clone_url, namespace, name, size, pids)
+            await _rounds(parts, bare, windlass, work, remote.clone_url, namespace, name, size, pids)
+        finally:
+            windlass.stop()
 
 
 async def _until(bare: BareCluster, namespace: str, size: int) -> None:
@@ -64,7 +68,17 @@ async def _until(bare: BareCluster, namespace: str, size: int) -> None:
     await asyncio.sleep(2)
 
 
-async def _rounds(parts, bare, windlass, work, url, namespace, name, size, pids) -> None:  # type: ignore[no-untyped-def]
+async def _rounds(
+    parts: Stage,
+    bare: BareCluster,
+    windlass: Windlass,
+    work: WorkTree,
+    url: str,
+    namespace: str,
+    name: str,
+    size: int,
+    pids: list[int],
+) -> None:
     mirror = parts.folder / f"{name}-mirror.git"
     await git("clone", "-q", "--bare", url, str(mirror))
     pushes: list[float] = []
@@ -82,7 +96,7 @@ async def _rounds(parts, bare, windlass, work, url, namespace, name, size, pids)
             applied = await _event(events, f"cm-{index:05d}", value)
             await asyncio.sleep(0.3)
             used = cpu_seconds(pids) - before
-            received = windlass.received(name, commit)
+            received = await asyncio.to_thread(windlass.received, name, commit)
             fetch = await git("fetch", "-q", "--no-tags", url, f"{commit}:refs/heads/main", cwd=mirror)
             apply = await bare.apply_config_map("bench-limit", "limit", {"value": value})
             if number >= WARM_UP:
@@ -108,7 +122,7 @@ async def _rounds(parts, bare, windlass, work, url, namespace, name, size, pids)
     tell("cpu", n=size, cpu_s_per_push=median(cpu))
 
 
-async def _event(events: asyncio.Queue, name: str, value: str) -> float:  # type: ignore[type-arg]
+async def _event(events: asyncio.Queue[tuple[float, str, dict[str, Any]]], name: str, value: str) -> float:
     async with asyncio.timeout(60):
         while True:
             arrived, _, found = await events.get()

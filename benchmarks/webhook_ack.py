@@ -44,7 +44,8 @@ async def _measure(parts: Stage, count: int) -> None:
     urls = {name: parts.bare_repository(name, files) for name in names}
     async with BareCluster(parts.kubeconfig) as bare:
         await bare.create_namespace(namespace)
-        with parts.windlass(f"ack-{count}") as windlass:
+        windlass = parts.windlass(f"ack-{count}")
+        try:
             windlass.write(
                 cluster("local", parts.kubeconfig),
                 *(repository(name, urls[name], forge="generic") for name in names),
@@ -73,12 +74,14 @@ async def _measure(parts: Stage, count: int) -> None:
                 p99_ms=percentile(times, 0.99) * 1000,
                 settled=settled,
             )
+        finally:
+            windlass.stop()
         await bare.delete_namespace(namespace)
 
 
 def _body(url: str, before: str, after: str) -> bytes:
     update = {"ref": "refs/heads/main", "before": before, "after": after}
-    return json.dumps({"id": uuid.uuid4().hex, "repository": url, "updates": [update]}).encode()
+    return json.dumps({"repository": url, "updates": [update]}).encode() + b" " * next(_NUMBERS)
 
 
 def _headers(windlass: Windlass, body: bytes) -> dict[str, str]:

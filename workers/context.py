@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from windlass.documents.catalog import Catalog, announce
 from windlass.documents.directory import DocumentDirectory
 from windlass.documents.types import Repository
+from windlass.errors import WindlassError
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.secrets import Secrets
 from windlass.settings import Settings
@@ -111,6 +112,16 @@ class Context:
     async def has_inventory(self, application: str) -> bool:
         """Has a run of ``application`` recorded what it applied, since Redis' memory began?"""
         return bool(await self.redis.hget(application_key(application), "revision"))
+
+    async def warm(self) -> None:
+        """Connect to the clusters in use before the first push comes: it must not wait for imports and handshakes."""
+        used = {app.spec.destination.cluster for app in self.catalog.applications.values()}
+        for name in sorted(used):
+            try:
+                access = await self.clusters.get(self.catalog.clusters[name])
+                await access.discovery.resource("v1", "Namespace")
+            except WindlassError as error:
+                log.warning("cluster.unreachable", cluster=name, error=str(error))
 
     async def close(self) -> None:
         await self.repositories.close()

@@ -127,6 +127,11 @@ class Windlass:
             check=False,
         )
 
+    @property
+    def pids(self) -> list[int]:
+        """The service's and the workers' processes."""
+        return [process.pid for process in (self.service, *self.workers) if process is not None]
+
     def last_run(self, name: str) -> RunRecord:
         """What the application's last run recorded."""
         return asyncio.run(self._state(name)).last or RunRecord(event="", revision="", phase="Unknown", started=0.0)

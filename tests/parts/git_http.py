@@ -50,7 +50,7 @@ class GitHttp:
         self._server.shutdown()
         self._server.server_close()
 
-    def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler's own `self` is inside
+    def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: C901, N805 - the handler's own `self` is inside
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = -1  # head and body in one packet

@@ -1,4 +1,4 @@
-"""A real forge: Gitea on sqlite, with an administrator and a token; and the few calls that tests and the demo make to it."""
+"""A real forge: Gitea on sqlite, with an administrator and a token; and the few calls made to it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class Gitea:
         )
         self._part.wait_ready(self._answers)
         self._command(command, environment, user, "admin", "user", "create", "--admin", "--username", ADMIN,
-                      "--password", PASSWORD, "--email", "windlass@shop.example", "--must-change-password=false")  # fmt: skip
+                      "--password", PASSWORD, "--email", "windlass@shop.example",
+                      "--must-change-password=false")  # fmt: skip
         made = self._command(command, environment, user, "admin", "user", "generate-access-token", "--username", ADMIN,
                              "--token-name", "parts", "--scopes", "all", "--raw")  # fmt: skip
         self.token = made.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""A Redis of our own: nothing on disk, never evicting, killed and started again on the same port for the fault tests."""
+"""A Redis of our own: nothing on disk, never evicting, killed and restarted on its port by the fault tests."""
 
 from __future__ import annotations
 

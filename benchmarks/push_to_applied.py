@@ -7,6 +7,8 @@ measured between the pushes, so that whatever else the machine does falls on bot
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from typing import Any
 
@@ -55,6 +57,8 @@ async def _measure(parts: Stage, size: int) -> None:
             parts.forge.create_webhook(name, f"{windlass.url}/webhooks/{name}", windlass.secret)
             await _until(bare, namespace, size)
             await _rounds(parts, bare, windlass, work, remote.clone_url, namespace, name, size, pids)
+            if os.environ.get("SHOW"):
+                print(windlass.run("history", name).stdout, file=sys.stderr)
         finally:
             windlass.stop()
 

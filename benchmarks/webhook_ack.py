@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import json
 import time
-import uuid
 
 import aiohttp
 
@@ -27,6 +27,8 @@ SECONDS = 60
 APPLICATIONS = 2000
 COMMIT_EVERY = 1.0
 CONNECTIONS = 32
+
+_NUMBERS = itertools.count()
 
 
 async def measure(sizes: list[int]) -> None:
@@ -81,7 +83,7 @@ async def _measure(parts: Stage, count: int) -> None:
 
 def _body(url: str, before: str, after: str) -> bytes:
     update = {"ref": "refs/heads/main", "before": before, "after": after}
-    return json.dumps({"repository": url, "updates": [update]}).encode() + b" " * next(_NUMBERS)
+    return json.dumps({"repository": url, "updates": [update]}).encode() + b" " * (next(_NUMBERS) % 4096)
 
 
 def _headers(windlass: Windlass, body: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.parts.cluster import Cluster
 from tests.parts.git import WorkTree
-from tests.parts.gitea import PASSWORD, ADMIN, Gitea
+from tests.parts.gitea import ADMIN, PASSWORD, Gitea
 from tests.parts.redis_server import RedisServer
 from tests.parts.windlass import Dashboard, Windlass, application, cluster, repository
 
@@ -119,7 +119,9 @@ def _tell(story: Story, plane: Cluster, forge: Gitea, windlass: Windlass) -> Non
     files = {f"manifests/{file.name}": file.read_text() for file in sorted(SHOP.iterdir())}
     commit = _push(story, work, windlass, files, "The web shop")
     ready = story.until(lambda: _ready(plane) == 3)
-    story.check(f"3 Deployments ready{f', {ready * 1000:.0f} ms later' if ready is not None else ''}", ready is not None)
+    story.check(
+        f"3 Deployments ready{f', {ready * 1000:.0f} ms later' if ready is not None else ''}", ready is not None
+    )
     story.check("commit status: " + _status(story, forge, commit), _status(story, forge, commit).startswith("success"))
 
     story.step("2. A change: the catalog's greeting, and one more web server")
@@ -153,7 +155,9 @@ def _push(story: Story, work: WorkTree, windlass: Windlass, files: dict[str, str
     run = windlass.last_run(NAME)
     received = run.received or run.started
     steps = {"pushed → received": (received - pushed) * 1000}
-    steps["received → started"] = (run.started - received) * 1000 - run.durations.get("tip", 0) - run.durations.get("fetch", 0)
+    steps["received → started"] = (
+        (run.started - received) * 1000 - run.durations.get("tip", 0) - run.durations.get("fetch", 0)
+    )
     for step in ("tip", "fetch", "render", "plan", "apply", "prune"):
         if step in run.durations:
             steps[step] = run.durations[step]

@@ -18,14 +18,15 @@ from yaml.cyaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 TAG = "tag:yaml.org,2002:"
-TRUE = frozenset("y Y yes Yes YES on On ON true True TRUE".split())
-FALSE = frozenset("n N no No NO off Off OFF false False FALSE".split())
+TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE"])
+FALSE = frozenset(["n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE"])
 NULL = frozenset(("", "~", "null", "Null", "NULL"))
 NOT_FINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")) | {
     ".nan",
     ".NaN",
     ".NAN",
 }
+EXPECTED: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
 SPECIAL = frozenset("0123456789+-.yYnNtTfFoO~<")
 """First characters of plain scalars that may be anything but text."""
 
@@ -58,7 +59,7 @@ class Parsed(NamedTuple):
     line: int
 
 
-class _Parser(CParser):  # type: ignore[misc]  # PyYAML's C classes have no types
+class _Parser(CParser):
     """Resolves nothing while it composes: a scalar only says whether it was written plain."""
 
     def descend_resolver(self, current_node: object, current_index: object) -> None:
@@ -85,7 +86,7 @@ def load_all(data: bytes, *, limits: Limits = Limits()) -> Iterator[Parsed]:  # 
         count = 0
         while parser.check_node():
             count += 1
-            node = parser.get_node()
+            node = _node(parser)
             if count > limits.documents:
                 raise YamlError(f"more than {limits.documents} documents in a file", _line(node))
             value = _Builder(limits).build(node, 0)
@@ -104,7 +105,7 @@ def field_line(data: bytes, index: int, path: Sequence[str | int]) -> int:
     """The line (from 1) of the field at ``path`` in the ``index``-th (from 0) document that isn't empty."""
     parser = _Parser(data.removeprefix(b"\xef\xbb\xbf"))
     while parser.check_node():
-        node = parser.get_node()
+        node = _node(parser)
         if isinstance(node, ScalarNode) and node.tag == "plain" and node.value in NULL:
             continue
         if index == 0:
@@ -129,6 +130,12 @@ def _descend(node: Node, path: Sequence[str | int]) -> int:
     return line
 
 
+def _node(parser: _Parser) -> Node:
+    node = parser.get_node()
+    assert node is not None, "there was one"
+    return node
+
+
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
@@ -147,9 +154,9 @@ class _Builder:
             raise YamlError(f"nested deeper than {self._limits.depth} levels", _line(node))
         if isinstance(node, ScalarNode):
             return _scalar(node)
-        if isinstance(node, SequenceNode):
-            return [self.build(item, depth + 1) for item in node.value]
-        return self._mapping(node, depth)
+        if isinstance(node, MappingNode):
+            return self._mapping(node, depth)
+        return [self.build(item, depth + 1) for item in node.value]
 
     def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
         built: dict[str, Any] = {}
@@ -195,12 +202,12 @@ def _scalar(node: ScalarNode) -> Any:
     if tag == TAG + "binary":
         return _binary(text, node)
     value = _plain(text, node)
-    expected = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(tag.removeprefix(TAG))
+    expected = EXPECTED.get(tag.removeprefix(TAG))
     if expected is None:
         if tag.startswith(TAG + "python"):
             raise YamlError(f"the tag {tag.removeprefix(TAG)} is not allowed", _line(node))
         return text
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
         raise YamlError(f"!!{tag.removeprefix(TAG)} does not fit {text!r}", _line(node))
     return value
 

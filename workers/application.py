@@ -24,8 +24,8 @@ from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
 from workers.inventory import Claims, read_entries
-from workers.kube.applyset import ApplySet, Member
 from workers.kube.apply import Applier
+from workers.kube.applyset import ApplySet, Member
 from workers.kube.errors import ApiError
 from workers.kube.keys import ObjectKey
 from workers.plan import Entry, Leaving, ObjectError, Plan, Sketch, Wanted, body, plan, resolve
@@ -480,4 +480,4 @@ class _Yielding:
 
 def _once(sketches: Sequence[Sketch]) -> list[Sketch]:
     """A file that differs from several commits is read for each of them: its manifests count once."""
-    return list({(s.file, s.index): s for s in sketches}.values())
+    return list({(s.file, s.place): s for s in sketches}.values())

@@ -6,11 +6,11 @@ which application's current render wants an object, so that an object that moves
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from redis.asyncio import Redis
 
-from windlass import state
+from windlass import state, wire
 from workers.plan import Entry
 
 SLICE = 1000
@@ -23,14 +23,16 @@ async def read_entries(redis: Redis, application: str, keys: Sequence[str]) -> d
     for start in range(0, len(keys), SLICE):
         part = keys[start : start + SLICE]
         values = await redis.hmget(state.objects_key(application), part)
-        entries.update((key, Entry.load(raw)) for key, raw in zip(part, values, strict=True) if raw is not None)
+        entries.update(
+            (key, Entry.load(wire.raw(raw))) for key, raw in zip(part, values, strict=True) if raw is not None
+        )
     return entries
 
 
 class Claims:
     """The claims of one application on the objects of one cluster."""
 
-    def __init__(self, redis: Redis, cluster: str, application: str, *, yielding: Collection[str]) -> None:
+    def __init__(self, redis: Redis, cluster: str, application: str, *, yielding: Container[str]) -> None:
         """``yielding`` are applications whose claims count for nothing: those that are gone, or that this one adopts."""
         self._redis, self._key, self._application, self._yielding = (
             redis,
@@ -56,7 +58,7 @@ class Claims:
         holders = await self._redis.hmget(self._key, keys)
         refused = {}
         for key, raw in zip(keys, holders, strict=True):
-            holder = raw.decode() if raw else self._application
+            holder = wire.text(raw) if raw else self._application
             if holder in self._yielding:
                 await self._redis.hset(self._key, key, self._application)
             elif holder != self._application:
@@ -78,4 +80,4 @@ class Claims:
         if not keys:
             return {}
         values = await self._redis.hmget(self._key, keys)
-        return {key: raw.decode() for key, raw in zip(keys, values, strict=True) if raw is not None}
+        return {key: wire.text(raw) for key, raw in zip(keys, values, strict=True) if raw is not None}

@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 class Sketch(NamedTuple):
     """A manifest without its body: what a plan needs to know of an object, so that 10,000 of them are a few MiB.
 
-    ``blob`` and ``index`` say where to read the body again: the blob's id, and the manifest's place in it.
+    ``blob`` and ``place`` say where to read the body again: the blob's id, and the manifest's place in it.
     """
 
     api_version: str
@@ -53,7 +53,7 @@ class Sketch(NamedTuple):
     file: str
     line: int
     blob: str
-    index: int
+    place: int
     defines: tuple[str, str, bool] | None = None  # of a CustomResourceDefinition: group, kind, namespaced?
 
 
@@ -112,7 +112,7 @@ def content_hash(content: Mapping[str, Any], key: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def sketch(manifest: Manifest, blob: str, index: int, secret_key: bytes) -> Sketch:
+def sketch(manifest: Manifest, blob: str, place: int, secret_key: bytes) -> Sketch:
     """What to remember of ``manifest``. Its namespace is in the object's key, so the hash can do without."""
     metadata = {k: v for k, v in manifest.body["metadata"].items() if k != "namespace"}
     body = {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
@@ -125,7 +125,7 @@ def sketch(manifest: Manifest, blob: str, index: int, secret_key: bytes) -> Sket
         manifest.file,
         manifest.line,
         blob,
-        index,
+        place,
         _defines(manifest),
     )
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
 from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application
-from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WindlassError
+from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
 from windlass.queue import Busy, Hint, Run
 from windlass.state import read_state, read_states
 from workers.aiogit import Fetched, GitRepository
@@ -83,7 +84,8 @@ class Reconciler:
             return {"source": run.source, "outcome": "no valid document follows this source"}
         started = time.perf_counter()
         repository = await self._context.repositories.get(view.repository)
-        tip = await self._tip(run, view, repository)
+        async with _ahead(repository, view.ref, run):
+            tip = await self._tip(run, view, repository)
         if tip == run.processed and not run.dirty and run.documents == view.digest:
             await self._context.queue.finish(run)
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
@@ -277,6 +279,27 @@ class _Group:
         )
         for one in self._running:
             one.superseded = one.changed_by(tip)
+
+
+@asynccontextmanager
+async def _ahead(repository: GitRepository, ref: str, run: Run) -> AsyncIterator[None]:
+    """Fetch what the newest push named while the tip is being read: most often it is the tip, and here by then.
+
+    A payload proves nothing, so nothing follows from having it: only the tip is applied. Whatever goes wrong here will
+    go wrong again, and be reported, when the tip itself is fetched.
+    """
+    hint = run.hints[-1].commit if run.hints else ""
+    if not hint or repository.has(hint):
+        yield
+        return
+    fetching = asyncio.create_task(repository.fetch(ref, hint, name=f"{run.source}-hint"))
+    try:
+        yield
+    finally:
+        try:
+            await fetching
+        except WindlassError as error:
+            log.info("hint.not_fetched", commit=hint, reason=str(error))
 
 
 def _paths(applications: Iterable[Application]) -> list[str]:

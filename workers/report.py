@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 from windlass.documents.types import Application, Repository
 from windlass.errors import PermanentError, TransientError, WindlassError
 from windlass.forges import status
+from windlass.wire import text
 from workers.application import Outcome
 from workers.context import Context
 
@@ -58,8 +60,8 @@ def aggregate(reports: dict[str, Report]) -> tuple[status.State, str]:
             if sum(len(r.errors) for r in failed.values()) > 1
             else ""
         )
-        text = f"{first[0]}: {first[1].errors[0] if first[1].errors else 'failed'}"
-        return "failure", text[: 140 - len(more)] + more
+        line = f"{first[0]}: {first[1].errors[0] if first[1].errors else 'failed'}"
+        return "failure", line[: 140 - len(more)] + more
     if pending:
         return "pending", f"{len(reports) - len(pending)} of {many} applied"
     slowest = max((report.seconds for report in reports.values()), default=0.0)
@@ -132,10 +134,10 @@ class Reporter:
         now = time.time()
         for name in [name for name, when in said.items() if now - when > EVERY]:
             del said[name]
-        rows = await self._redis.zrange(DUE, 0, 99, withscores=True)
+        rows: Any = await self._redis.zrange(DUE, 0, 99, withscores=True)
         wait = LOOK_EVERY
-        for raw, score in rows:
-            name = raw.decode()
+        for member, score in rows:
+            name = text(member)
             due = max(score, said.get(name, 0.0) + EVERY if name in said else 0.0)
             if due > now:
                 wait = min(wait, due - now)
@@ -153,7 +155,7 @@ class Reporter:
         if not raw or repository is None or repository.spec.status is None:
             await self._redis.zrem(DUE, name)
             return
-        reports = {app.decode(): msgspec.json.decode(value, type=Report) for app, value in raw.items()}
+        reports = {text(app): msgspec.json.decode(value, type=Report) for app, value in raw.items()}
         state, description = aggregate(reports)
         try:
             await self._post(session, repository, commit, state, f"windlass/{cluster}", description)

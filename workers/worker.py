@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -30,16 +30,17 @@ from rq.worker import BaseWorker, WorkerStatus
 
 from windlass.queue.leases import LeaseKeeper
 from windlass.queue.rqjob import JOB_PREFIX, SERIALIZER, WindlassJob, call_of
+from windlass.wire import text
 
 log = structlog.get_logger(__name__)
 
 Function = Callable[..., Awaitable[Any]]
-Service = Callable[[], Awaitable[None]]
+Service = Callable[[], Coroutine[Any, Any, None]]
 
 HEARTBEAT_TTL = 5
 """Seconds without a heartbeat after which a job is taken to have lost its worker."""
 MAINTENANCE_SECONDS = 2.0
-POP_SECONDS = 2.0
+POP_SECONDS = 2
 """How long one BLMOVE waits: no delay for a job, only how often an idle connection is heard of."""
 RECONNECT_SECONDS = 0.5
 
@@ -105,12 +106,16 @@ class WindlassWorker(BaseWorker):
     async def _born(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.register_birth)
+                await asyncio.to_thread(self._be_born)
                 await asyncio.to_thread(self.set_state, WorkerStatus.IDLE)
                 return
             except RedisError as error:
                 log.warning("redis.unreachable", error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _be_born(self) -> None:
+        register: Callable[[], None] = self.register_birth
+        register()
 
     def _service_ended(self, task: asyncio.Task[None]) -> None:
         """A background service must outlive every job: if one dies, so does the worker, loudly."""
@@ -147,7 +152,7 @@ class WindlassWorker(BaseWorker):
             log.warning("redis.unreachable", error=str(error))
             await asyncio.sleep(RECONNECT_SECONDS)
             return None
-        return raw.decode() if raw else None
+        return text(raw) if raw else None
 
     async def _put_back(self, pop: asyncio.Task[str | None]) -> None:
         """Stop waiting for jobs; one that was just taken goes back to where it was."""
@@ -177,7 +182,7 @@ class WindlassWorker(BaseWorker):
                     self._started.pop(execution.id, None)
         except RedisError as error:
             log.warning("job.unfinished", job=job_id, error=str(error))
-        except Exception as error:  # noqa: BLE001 - one job's bookkeeping must not end the worker
+        except Exception as error:
             log.error("job.unfinished", job=job_id, error=repr(error), exc_info=error)
         finally:
             self._jobs.pop(task, None)
@@ -192,7 +197,7 @@ class WindlassWorker(BaseWorker):
         return job
 
     async def _start(self, job: Job) -> Execution:
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._transaction() as pipeline:
             execution = Execution.create(job, HEARTBEAT_TTL, pipeline=pipeline, worker_name=self.name)
             with self._started_lock:
                 self.executions[execution.id] = execution
@@ -200,7 +205,6 @@ class WindlassWorker(BaseWorker):
             self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
             job.prepare_for_execution(self.name, pipeline=pipeline)
             pipeline.lrem(self._queue.intermediate_queue_key, 1, job.id)
-            await pipeline.execute()
         return execution
 
     async def _perform(self, job: Job, execution: Execution) -> None:
@@ -225,7 +229,7 @@ class WindlassWorker(BaseWorker):
         job.ended_at = now()
         job._result = result
         ttl = job.get_result_ttl(self.default_result_ttl)
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._transaction() as pipeline:
             self.increment_successful_job_count(pipeline)
             job._handle_success(
                 ttl,
@@ -241,14 +245,20 @@ class WindlassWorker(BaseWorker):
                 idle = not self.executions
             if idle:
                 self.set_state(WorkerStatus.IDLE, pipeline=pipeline)
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Any]:
+        """One MULTI. RQ's own helpers only buffer commands into it, so an asyncio pipeline serves them as well."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            yield pipeline
             await pipeline.execute()
 
     async def _failed(self, job: Job, execution: Execution) -> None:
-        text = format_exc_info(sys.exc_info())
-        log.error("job.failed", job=job.id, error=text.splitlines()[-1] if text else "")
+        trace = format_exc_info(sys.exc_info())
+        log.error("job.failed", job=job.id, error=trace.splitlines()[-1] if trace else "")
         job.ended_at = now()
         job._status = JobStatus.FAILED
-        await asyncio.to_thread(self.handle_job_failure, job, self._queue, None, text, execution)
+        await asyncio.to_thread(self.handle_job_failure, job, self._queue, None, trace, execution)
 
     # -- staying alive, and ending --------------------------------------------------------------------------------
 
@@ -263,7 +273,7 @@ class WindlassWorker(BaseWorker):
             answers = pipeline.execute()
         if answers[0] == 1:  # HSET made the field anew: the hash was gone
             self.connection.delete(self.key)
-            self.register_birth()
+            self._be_born()
 
     async def _maintain(self) -> None:
         """RQ's own clean-up, often: the jobs of a killed worker go back to the queue, or are given up at the third time."""

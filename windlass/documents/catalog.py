@@ -12,7 +12,6 @@ import structlog
 from windlass.documents.types import Application, Cluster, Document, Repository
 from windlass.errors import DocumentError
 
-
 log = structlog.get_logger(__name__)
 
 

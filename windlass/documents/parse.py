@@ -51,13 +51,13 @@ def parse_documents(data: bytes, file: str) -> Read:
     for index, (value, line) in enumerate(values):
         try:
             read.documents.append((_document(value), line))
-        except _Invalid as error:
+        except _InvalidError as error:
             at = field_line(data, index, error.path) if error.path else line
             read.errors.append(DocumentError(error.message, file=file, line=at, field=_dotted(error.path)))
     return read
 
 
-class _Invalid(Exception):
+class _InvalidError(Exception):
     def __init__(self, message: str, *path: str | int) -> None:
         super().__init__(message)
         self.message, self.path = message, path
@@ -65,45 +65,45 @@ class _Invalid(Exception):
 
 def _document(value: Any) -> Document:
     if not isinstance(value, dict):
-        raise _Invalid("expected a document, a mapping with apiVersion, kind, metadata and spec")
+        raise _InvalidError("expected a document, a mapping with apiVersion, kind, metadata and spec")
     if value.get("apiVersion") != API_VERSION:
-        raise _Invalid(f"expected {API_VERSION}, found {value.get('apiVersion')!r}", "apiVersion")
+        raise _InvalidError(f"expected {API_VERSION}, found {value.get('apiVersion')!r}", "apiVersion")
     kind = value.get("kind")
     if kind in NOT_BUILT_KINDS:
-        raise _Invalid(f"{kind} is not built yet", "kind")
+        raise _InvalidError(f"{kind} is not built yet", "kind")
     if not isinstance(kind, str) or kind not in SPECS:
-        raise _Invalid(f"expected one of {', '.join(SPECS)}, found {kind!r}", "kind")
+        raise _InvalidError(f"expected one of {', '.join(SPECS)}, found {kind!r}", "kind")
     for field in value:
         if field not in ("apiVersion", "kind", "metadata", "spec"):
-            raise _Invalid("unknown field", field)
+            raise _InvalidError("unknown field", field)
     name = _name(value.get("metadata"))
     document, spec = SPECS[kind]
     if (refused := rules.not_built(kind, value.get("spec"))) is not None:
-        raise _Invalid("not built yet: Windlass would ignore it, so it refuses it", "spec", *refused)
+        raise _InvalidError("not built yet: Windlass would ignore it, so it refuses it", "spec", *refused)
     try:
         made: Document = document(name=name, spec=msgspec.convert(value.get("spec"), spec))
     except msgspec.ValidationError as error:
         raise _from_msgspec(str(error)) from None
     for path, message in rules.violations(made):
-        raise _Invalid(message, "spec", *path)
+        raise _InvalidError(message, "spec", *path)
     return made
 
 
 def _name(metadata: Any) -> str:
     if not isinstance(metadata, dict):
-        raise _Invalid("expected a mapping with a name", "metadata")
+        raise _InvalidError("expected a mapping with a name", "metadata")
     for field in metadata:
         if field not in ("name", "labels", "annotations"):
-            raise _Invalid("unknown field", "metadata", field)
+            raise _InvalidError("unknown field", "metadata", field)
     name = metadata.get("name")
     if not isinstance(name, str) or not NAME.match(name):
-        raise _Invalid(
+        raise _InvalidError(
             "expected a name of at most 63 lower-case letters, digits and hyphens (RFC 1123 label)", "metadata", "name"
         )
     return name
 
 
-def _from_msgspec(text: str) -> _Invalid:
+def _from_msgspec(text: str) -> _InvalidError:
     """msgspec says what is wrong, and where in its own notation; ours is the document's."""
     path: list[str | int] = ["spec"]
     if match := _PATH.search(text):
@@ -111,11 +111,11 @@ def _from_msgspec(text: str) -> _Invalid:
         path += [int(number) if number else name for name, number in _STEP.findall(match[1])]
     unknown = re.search(r"unknown field `([^`]+)`", text)
     if unknown:
-        return _Invalid("unknown field", *path, unknown[1])
+        return _InvalidError("unknown field", *path, unknown[1])
     missing = re.search(r"missing required field `([^`]+)`", text)
     if missing:
-        return _Invalid(f"the field {missing[1]} is missing", *path)
-    return _Invalid(text[0].lower() + text[1:].replace("`", ""), *path)
+        return _InvalidError(f"the field {missing[1]} is missing", *path)
+    return _InvalidError(text[0].lower() + text[1:].replace("`", ""), *path)
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

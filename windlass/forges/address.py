@@ -9,6 +9,7 @@ matches nothing.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ class Address(NamedTuple):
     path: str
 
 
+@lru_cache(maxsize=4096)
 def repository_address(url: str, *, fold_case: bool = False) -> Address | None:
     """Normalise a clone, SSH (also scp-like, ``git@host:path``) or web URL; None if it is no repository's address.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from windlass.errors import LeaseLostError
 from windlass.queue.leases import Lease, LeaseKeeper, clock
 from windlass.queue.scripts import source as script
+from windlass.wire import text
 
 REMEMBER_SECONDS = 3 * 86400
 """How long a delivery is remembered; forges redeliver for a day or two."""
@@ -166,7 +167,7 @@ class SourceQueue:
 
     async def due_retries(self, now: float) -> list[str]:
         """The sources whose retry is due. They stay due until they are nudged."""
-        return [raw.decode() for raw in await self._redis.zrangebyscore("windlass:retries", "-inf", now)]
+        return [text(raw) for raw in await self._redis.zrangebyscore("windlass:retries", "-inf", now)]
 
     async def sweep(self, sources: Mapping[str, str]) -> list[str]:
         """Queue every source (id -> digest) whose generation is ahead and that no live job serves; returns those."""
@@ -214,8 +215,8 @@ class SourceQueue:
     async def source_state(self, source: str) -> dict[str, str]:
         """What Redis knows of a source, for people."""
         raw = await self._redis.hgetall(f"windlass:source:{source}")
-        return {key.decode(): value.decode() for key, value in raw.items()}
+        return {text(key): text(value) for key, value in raw.items()}
 
     def _request(self, **fields: Any) -> bytes:
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return msgspec.json.encode({"queue": self._queue, "iso": now, **fields})

@@ -7,6 +7,8 @@ anew once when the server refuses it (rotation).
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import ssl
 import sys
 import tempfile
@@ -100,7 +102,13 @@ async def _read(cluster: Cluster) -> Connection:
     spec = cluster.spec
     arguments = [] if spec.kubeconfig is None else [spec.kubeconfig, spec.context or ""]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", str(READER), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-P",
+        str(READER),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # so that a plugin that hangs ends with it
     )
     try:
         out, reason = await asyncio.wait_for(process.communicate(), READ_SECONDS)
@@ -108,12 +116,11 @@ async def _read(cluster: Cluster) -> Connection:
         raise ConnectError(f"cluster {cluster.name}: no credentials within {READ_SECONDS:.0f} s") from error
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         where = f"kubeconfig {spec.kubeconfig}" if spec.kubeconfig else "in-cluster configuration"
-        lines = reason.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise ConnectError(f"cluster {cluster.name}: {where}: {lines[-1]}")
+        raise ConnectError(f"cluster {cluster.name}: {where}: {' '.join(reason.decode(errors='replace').split())}")
     return msgspec.convert(orjson.loads(out), Connection)
 
 

@@ -83,9 +83,13 @@ class Discovery:
         """Can "it has no such kind" be believed of ``group``? Not while the extension server that serves it is away."""
         return group not in self._uncertain
 
-    def forget(self) -> None:
-        """Something was defined just now: the next unknown kind is looked up at once. What is known stays known."""
+    def forget(self, resource: Resource | None = None) -> None:
+        """Something was defined just now, or ``resource`` answered 404: the next kind that isn't known is looked up at
+        once. Everything else stays known."""
         self._read_at = float("-inf")
+        if resource is not None:
+            self._resources.pop((resource.api_version, resource.kind), None)
+            self._preferred.pop((resource.group, resource.kind), None)
 
     async def _refreshed(self) -> bool:
         asked = time.monotonic()

@@ -83,11 +83,18 @@ def _token_file(user: dict[str, Any], path: str) -> str | None:
     return str(Path(path).expanduser().absolute().parent / name) if name else None
 
 
+def _check_there(path: str) -> None:
+    """The library takes a missing file for an empty one."""
+    if not any(Path(one).expanduser().is_file() for one in path.split(os.pathsep)):
+        raise FileNotFoundError("no such file")
+
+
 def main(arguments: list[str]) -> int:
     """Print what was read; on failure the reason, on standard error, and 1."""
     logging.disable(logging.CRITICAL)  # the library logs what it also raises
     try:
         if arguments:
+            _check_there(arguments[0])
             found = asyncio.run(read_kubeconfig(arguments[0], arguments[1] if len(arguments) > 1 else None))
         else:
             found = read_in_cluster()

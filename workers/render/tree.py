@@ -74,7 +74,7 @@ class ManifestReader:
         return parsed
 
     def manifest(self, item: Sketch) -> Manifest:
-        return self.manifests(item.blob, item.file)[item.index]
+        return self.manifests(item.blob, item.file)[item.place]
 
 
 async def render(changes: Iterable[Change], reader: ManifestReader, secret_key: bytes) -> Rendered:
@@ -106,5 +106,5 @@ def _read(
         parsed = reader.manifests(blob, file)
     except ManifestError as error:
         return [ObjectError("", error.file, error.line, error.message)]
-    into.extend(sketch(manifest, blob, index, secret_key) for index, manifest in enumerate(parsed))
+    into.extend(sketch(manifest, blob, place, secret_key) for place, manifest in enumerate(parsed))
     return ()

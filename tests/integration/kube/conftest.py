@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -22,14 +21,6 @@ from workers.kube.discovery import Discovery, Resource
 from workers.kube.errors import ApiError
 from workers.kube.keys import ObjectKey
 from workers.kube.transport import KubeClient
-
-
-@pytest.fixture(scope="session")
-def kubeconfig() -> Path:
-    path = os.environ.get("WINDLASS_TEST_KUBECONFIG")
-    if not path:
-        pytest.skip("WINDLASS_TEST_KUBECONFIG names no cluster")
-    return Path(path)
 
 
 @dataclass

@@ -109,7 +109,7 @@ async def test_a_token_by_reference_follows_its_rotation(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (ClusterSpec(kubeconfig="/not/there"), "kubeconfig /not/there"),
+        (ClusterSpec(kubeconfig="/not/there"), "kubeconfig /not/there: FileNotFoundError: no such file"),
         (ClusterSpec(in_cluster=True), "in-cluster configuration: ConfigException: Service host/port is not set"),
         (ClusterSpec(server=SERVER, ca_file="/not/there"), "caFile: No such file or directory: /not/there"),
     ],

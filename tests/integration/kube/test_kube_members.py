@@ -338,6 +338,22 @@ async def test_a_resource_can_be_applied_as_soon_as_its_definition_is_establishe
     assert (await kube.live(widget))["spec"] == {"size": 2}
 
 
+async def test_a_definition_that_somebody_deleted_took_its_objects_along(kube: Harness) -> None:
+    """A worker that knew the kind finds no members of it, and is not stuck with a list that fails for ever."""
+    group, body = definition(kube, "v1")
+    await kube.apply("web", body)
+    await crds.established(kube.client, body["metadata"]["name"], 20)
+    widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": kube.namespace}}
+    applyset = await populated(kube, "web", widget)
+    assert len((await applyset.members(kube.discovery))[0]) == 1
+    await kube.client.request("DELETE", await kube.path(body))
+    end = time.monotonic() + 20
+    while await kube.get(body) is not None or (await applyset.members(kube.discovery))[1]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    assert await applyset.members(kube.discovery) == ([], {})
+
+
 async def test_a_definition_that_never_becomes_established_is_an_error_with_the_reason(kube: Harness) -> None:
     group, body = definition(kube, "v1")
     other = {**body, "metadata": {"name": f"gadgets.{group}"}, "spec": {**body["spec"]}}

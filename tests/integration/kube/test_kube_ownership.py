@@ -199,6 +199,22 @@ async def test_a_namespace_and_a_service_that_kubectl_made_can_be_adopted(kube: 
     assert "team" not in (await kube.live(namespace))["metadata"]["labels"]
 
 
+@pytest.mark.parametrize("ours", [True, False])
+async def test_an_object_whose_managed_fields_were_wiped_becomes_equal_to_git_all_the_same(
+    kube: Harness, *, ours: bool
+) -> None:
+    """The server then books every field on `before-first-apply`."""
+    body = kube.config_map(a="1", extra="1")
+    if ours:
+        await kube.apply("web", body)
+    else:
+        await kube.create_as("somebody", body)
+    await kube.edit_as("somebody", body, {"metadata": {"managedFields": [{}]}})
+    await kube.apply("web", kube.config_map(a="2"), previous=body if ours else None)
+    assert (await kube.live(body))["data"] == {"a": "2"}
+    assert await managers(kube, body) == {"windlass/web"}
+
+
 async def test_an_object_of_a_controller_is_not_taken_on_first_contact(kube: Harness) -> None:
     await kube.create_as("operator", kube.config_map(a="theirs", b="theirs"))
     with pytest.raises(ConflictError, match=r"\.data\.a \(operator\)") as caught:

@@ -119,6 +119,8 @@ class Bodies:
             reservation.end()
 
     async def _receive(self, request: web.Request, declared: int | None, reservation: Reservation) -> bytes:
+        if request.content.is_eof() and request.content.exception() is None:
+            return request.content.read_nowait()  # the usual push came in one piece with its headers
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 first: bytes = await request.content.readany()

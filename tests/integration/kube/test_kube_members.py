@@ -344,6 +344,7 @@ async def test_a_definition_that_somebody_deleted_took_its_objects_along(kube: H
     await kube.apply("web", body)
     await crds.established(kube.client, body["metadata"]["name"], 20)
     widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": kube.namespace}}
+    kube.discovery.forget()
     applyset = await populated(kube, "web", widget)
     assert len((await applyset.members(kube.discovery))[0]) == 1
     await kube.client.request("DELETE", await kube.path(body))

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 REDIS_SECONDS = 2.0
 """For Redis to answer; a forge waits 10 s for us, and should hear 503 before that."""
 REDIS_CONNECTIONS = 32
-RECEIVE_BUFFER = 64 * 1024
+RECEIVE_BUFFER = 32 * 1024
 """Bytes that a socket takes in before we read them: what a sender can make us hold beyond `service.bodies`' limits."""
 READ_BUFFER = 16 * 1024
 LINE_LIMIT = FIELD_LIMIT = 8 * 1024
@@ -45,6 +45,7 @@ LINGER_SECONDS = 1.0
 BACKLOG = 1024
 STOP_SECONDS = 10.0
 """For what has begun to be answered after SIGTERM."""
+WEBHOOKS = web.AppKey("webhooks", Webhooks)
 
 
 def make_app(
@@ -54,6 +55,7 @@ def make_app(
     webhooks = Webhooks(documents, queue, secrets, body_limit=body_limit)
     health = Health(documents, redis)
     app = web.Application(client_max_size=body_limit)
+    app[WEBHOOKS] = webhooks
     app.router.add_post("/webhooks/{name}", webhooks.receive)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
@@ -74,15 +76,25 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         max_headers=HEADER_LIMIT,
         max_line_size=LINE_LIMIT,
         read_bufsize=READ_BUFFER,
-        shutdown_timeout=STOP_SECONDS,
+        shutdown_timeout=1.0,
     )
     await runner.setup()
     try:
         listener = _listener(host, port)
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        site = web.SockSite(runner, listener, backlog=BACKLOG)
+        await site.start()
         yield int(listener.getsockname()[1])
+        await site.stop()
+        await _drained(app[WEBHOOKS])
     finally:
         await runner.cleanup()
+
+
+async def _drained(webhooks: Webhooks) -> None:
+    """Wait for what has begun; aiohttp's own shutdown stops reading from a connection whose body is still coming."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await webhooks.idle()
 
 
 def _listener(host: str, port: int) -> socket.socket:

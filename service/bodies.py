@@ -1,8 +1,8 @@
 """Reads request bodies without trusting them: streamed, bounded one by one and all together, never decompressed.
 
 What must hold: memory does not depend on how many clients send how much (CVE-2024-40634). Small bodies are read at
-once; a larger one first reserves what it may grow to from a fixed budget, and waits, its sender held back by TCP,
-while there is none. Nobody holds the budget for longer than `BODY_SECONDS`.
+once; one that is larger, or doesn't say, first reserves what it may grow to from a fixed budget, and waits, its sender
+held back by TCP, while there is none. Who holds the budget must keep sending.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-SMALL = 64 * 1024
-"""Bytes of a body that are read without asking; the usual push has 5,000 to 20,000."""
-BODY_SECONDS = 10.0
-"""For a whole body to arrive, and again for its turn to come."""
-AT_ONCE = 2
-"""Bodies of the largest size that may be in memory together."""
+SMALL = 32 * 1024
+"""Bytes of a declared body that are read without asking; the usual push has 5,000 to 20,000."""
+TURN_SECONDS = 30.0
+"""For a large body's turn to come. Forges give up after 10 s and send again."""
+PATIENCE_SECONDS = 5.0
+SLOWEST = 512 * 1024
+"""Bytes a second: a sender has `PATIENCE_SECONDS`, and a second more for each of these that came."""
 READERS = 512
 """Bodies that may be on their way in at once; more are told to come back."""
 
@@ -78,7 +79,7 @@ class Reservation:
         :raises Refused: there were none in time.
         """
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(TURN_SECONDS):
                 await self._budget.reserve(size)
         except TimeoutError:
             raise Refused(503, "too many large deliveries at once", retry_after=5) from None
@@ -91,11 +92,11 @@ class Reservation:
 
 
 class Bodies:
-    """Reads the bodies of one service; ``limit`` is the largest that is read, in bytes."""
+    """Reads the bodies of one service; ``limit`` is the largest that is read, and what all large ones may hold together."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._readers = limit, 0
-        self._budget = Budget(AT_ONCE * limit)
+        self._budget = Budget(limit)
 
     @asynccontextmanager
     async def read(self, request: web.Request) -> AsyncIterator[bytes]:
@@ -119,36 +120,32 @@ class Bodies:
             reservation.end()
 
     async def _receive(self, request: web.Request, declared: int | None, reservation: Reservation) -> bytes:
-        if request.content.is_eof() and request.content.exception() is None:
-            return request.content.read_nowait()  # the usual push came in one piece with its headers
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                first: bytes = await request.content.readany()
-                if request.content.at_eof():
-                    return first
-                body = bytearray(first)
-                del first
-                if await self._fill(request, body, SMALL):
-                    return bytes(body)
+        content = request.content
+        if content.is_eof() and content.exception() is None:
+            return self._small(content.read_nowait())  # the usual push came in one piece with its headers
+        if declared is None or declared > SMALL:
             await reservation.take(self._limit if declared is None else declared)
-            async with asyncio.timeout(BODY_SECONDS):
-                await self._fill(request, body, self._limit)
-            return bytes(body)
+        try:
+            return await self._collect(content)
         except TimeoutError:
-            raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
+            raise Refused(408, f"the body comes at less than {SLOWEST >> 10} KiB a second") from None
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
             raise Refused(400, "the body is not well-formed HTTP") from None
 
-    async def _fill(self, request: web.Request, body: bytearray, enough: int) -> bool:
-        """Read on until there are more than ``enough`` bytes (False) or no more come (True)."""
-        while len(body) <= enough:
-            chunk = await request.content.readany()
-            body += chunk
-            if not chunk:
-                return True
-            if len(body) > self._limit:
-                raise self._too_large()
-        return False
+    async def _collect(self, content: StreamReader) -> bytes:
+        body, since = bytearray(), asyncio.get_running_loop().time()
+        async with asyncio.timeout_at(since + PATIENCE_SECONDS) as deadline:
+            while chunk := await content.readany():
+                body += chunk
+                if len(body) > self._limit:
+                    raise self._too_large()
+                deadline.reschedule(since + PATIENCE_SECONDS + len(body) / SLOWEST)
+        return bytes(body)
+
+    def _small(self, body: bytes) -> bytes:
+        if len(body) > self._limit:
+            raise self._too_large()
+        return body
 
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {self._limit} bytes")

@@ -8,6 +8,7 @@ Redis is away, come back.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 import uuid
@@ -58,9 +59,26 @@ class Webhooks:
     def __init__(self, documents: Documents, queue: Queue, secrets: Resolver, *, body_limit: int) -> None:
         self._documents, self._queue, self._secrets = documents, queue, secrets
         self._bodies = Bodies(body_limit)
+        self._begun = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no delivery is being answered."""
+        await self._idle.wait()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one delivery."""
+        self._begun += 1
+        self._idle.clear()
+        try:
+            return await self._receive(request)
+        finally:
+            self._begun -= 1
+            if not self._begun:
+                self._idle.set()
+
+    async def _receive(self, request: web.Request) -> web.Response:
         name, since, received_at = request.match_info["name"], time.perf_counter(), time.time()
         endpoint = self._documents.endpoints.get(name)
         try:

@@ -1,47 +1,37 @@
-"""YAML as `sigs.k8s.io/yaml` reads it, which is what kubectl does: YAML 1.1 booleans, octal numbers, no dates, merge keys.
+"""YAML as `sigs.k8s.io/yaml` reads it, which is what kubectl does; JSON is a subset of it and goes the same way. Pure.
 
-PyYAML's C parser does the parsing; resolving and building are ours, because no Python loader agrees with Go on manifests
-(`yes`, `0644`, `1e3`, `12:30:45`), and because what is parsed may be hostile: nesting, aliases, documents and bytes have
-budgets, and no tag makes an object. JSON is a subset and goes the same way. Pure: no I/O.
+PyYAML's C parser composes; what scalars mean is ours (`windlass.yaml_scalars`), because no Python loader agrees with Go on
+manifests. What is read may be hostile. So what must hold: bytes, documents, nesting, nodes, and values and text after aliases
+are followed have budgets, each checked before it is spent; no tag makes an object; no message repeats a value. Stricter
+than kubectl in two things that are accidents: a duplicate key is an error, and so is a key before a `<<` that holds it too.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import yaml
 from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-TAG = "tag:yaml.org,2002:"
-TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE"])
-FALSE = frozenset(["n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE"])
-NULL = frozenset(("", "~", "null", "Null", "NULL"))
-NOT_FINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")) | {
-    ".nan",
-    ".NaN",
-    ".NAN",
-}
-EXPECTED: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
-SPECIAL = frozenset("0123456789+-.yYnNtTfFoO~<")
-"""First characters of plain scalars that may be anything but text."""
+from windlass import yaml_scalars as scalars
 
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]+|0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
-_INT64_MIN, _UINT64_MAX = -(1 << 63), (1 << 64) - 1
+Path = tuple[str | int, ...]
+PLAIN, LITERAL, COLLECTION = "plain", "literal", "collection"
+
+_ESCAPE = re.compile(rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
 
 class Limits(NamedTuple):
     """Budgets of one file."""
 
-    size: int = 10 << 20  # bytes
-    documents: int = 10_000
+    size: int = 10 << 20  # bytes; also the characters of all text, aliases followed
+    documents: int = 10_000  # empty ones included
     depth: int = 200
-    nodes: int = 1_000_000  # after aliases are followed
+    nodes: int = 300_000  # of one document, as written: a node takes 330 bytes until its document is built
+    values: int = 1_000_000  # of the file, aliases followed
 
 
 class YamlError(ValueError):
@@ -52,26 +42,34 @@ class YamlError(ValueError):
         self.message, self.line = message, line
 
 
-class Parsed(NamedTuple):
-    """A document's value and the line (from 1) where its content begins."""
+class Parsed:
+    """A document's value, and where its parts stand."""
 
-    value: Any
-    line: int
+    __slots__ = ("_node", "value")
 
+    def __init__(self, value: Any, node: Node) -> None:
+        self.value, self._node = value, node
 
-class _Parser(CParser):
-    """Resolves nothing while it composes: a scalar only says whether it was written plain."""
+    @property
+    def line(self) -> int:
+        """The line (from 1) where the document's content begins."""
+        return _line(self._node)
 
-    def descend_resolver(self, current_node: object, current_index: object) -> None:
-        """Path resolvers are a feature that nobody here uses."""
-
-    def ascend_resolver(self) -> None:
-        """See `descend_resolver`."""
-
-    def resolve(self, kind: type[Node], value: object, implicit: Any) -> str:
-        if kind is ScalarNode:
-            return "plain" if implicit[0] else "quoted"
-        return "collection"
+    def line_of(self, path: Path) -> int:
+        """The line (from 1) of the field at ``path``, or of the nearest one around it that is there."""
+        node, line = self._node, self.line
+        for step in path:
+            if isinstance(node, MappingNode):
+                found = [(key, value) for key, value in node.value if key.value == step]
+                if not found:
+                    break
+                line, node = _line(found[-1][0]), found[-1][1]
+            elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = _line(node)
+            else:
+                break
+        return line
 
 
 def load_all(data: bytes, *, limits: Limits = Limits()) -> Iterator[Parsed]:  # noqa: B008 - immutable
@@ -81,179 +79,157 @@ def load_all(data: bytes, *, limits: Limits = Limits()) -> Iterator[Parsed]:  # 
     """
     if len(data) > limits.size:
         raise YamlError(f"{len(data)} bytes: more than the {limits.size} that a file may have", 1)
+    data = _without_surrogates(data.removeprefix(b"\xef\xbb\xbf"))
     try:
-        parser = _Parser(data.removeprefix(b"\xef\xbb\xbf"))
-        count = 0
+        parser = _Parser(data, limits)
+        builder = _Builder(limits)
         while parser.check_node():
-            count += 1
-            node = _node(parser)
-            if count > limits.documents:
-                raise YamlError(f"more than {limits.documents} documents in a file", _line(node))
-            value = _Builder(limits).build(node, 0)
+            node = parser.next_document()
+            value = builder.build(node, 0)
             if value is not None:
-                yield Parsed(value, _line(node))
+                yield Parsed(value, node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YamlError(error.problem or "not YAML", mark.line + 1 if mark else 1) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise YamlError(str(error).splitlines()[0], 1) from None
-    except RecursionError:
-        raise YamlError(f"nested deeper than {limits.depth} levels", 1) from None
+        problem = "an anchor is defined twice" if error.problem == "second occurrence" else error.problem
+        raise YamlError(problem or "not YAML", mark.line + 1 if mark else 1) from None
+    except yaml.reader.ReaderError as error:
+        raise YamlError(str(error.reason), data.count(b"\n", 0, error.position) + 1) from None
 
 
-def field_line(data: bytes, index: int, path: Sequence[str | int]) -> int:
-    """The line (from 1) of the field at ``path`` in the ``index``-th (from 0) document that isn't empty."""
-    parser = _Parser(data.removeprefix(b"\xef\xbb\xbf"))
-    while parser.check_node():
-        node = _node(parser)
-        if isinstance(node, ScalarNode) and node.tag == "plain" and node.value in NULL:
-            continue
-        if index == 0:
-            return _descend(node, path)
-        index -= 1
-    return 1
+def _without_surrogates(data: bytes) -> bytes:
+    r"""JSON writes what is beyond 16 bits as two escapes, `\ud83d\ude00`; YAML knows `\U0001f600` only."""
+    if b"\\u" not in data or data.lstrip()[:1] not in (b"{", b"["):
+        return data
 
+    def joined(match: re.Match[bytes]) -> bytes:
+        if match[1] is None:
+            return match[0]
+        return b"\\U%08x" % (0x10000 + ((int(match[1], 16) & 0x3FF) << 10) + (int(match[2], 16) & 0x3FF))
 
-def _descend(node: Node, path: Sequence[str | int]) -> int:
-    line = _line(node)
-    for step in path:
-        if isinstance(node, MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(step)]
-            if not found:
-                break
-            line, node = _line(found[-1][0]), found[-1][1]
-        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = _line(node)
-        else:
-            break
-    return line
-
-
-def _node(parser: _Parser) -> Node:
-    node = parser.get_node()
-    assert node is not None, "there was one"
-    return node
+    return _ESCAPE.sub(joined, data)
 
 
 def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+class _Parser(CParser):
+    """Composes within the budgets, and resolves nothing: a scalar only says whether it was written plain."""
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        super().__init__(data)
+        self._limits = limits
+        self._documents = self._depth = self._nodes = 0
+
+    def next_document(self) -> Node:
+        self._depth = self._nodes = 0
+        node = self.get_node()
+        assert node is not None, "check_node said that there is one"
+        self._documents += 1
+        if self._documents > self._limits.documents:
+            raise YamlError(f"more than {self._limits.documents} documents in a file", _line(node))
+        return node
+
+    def descend_resolver(self, current_node: Node | None, current_index: object) -> None:
+        """Called before each node is composed (not for an alias): here it can still be refused."""
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > self._limits.depth or self._nodes > self._limits.nodes:
+            line = _line(current_node) if current_node is not None else 1
+            if self._depth > self._limits.depth:
+                raise YamlError(f"nested deeper than {self._limits.depth} levels", line)
+            raise YamlError(f"more than {self._limits.nodes} keys and values in a document", line)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+
+    def resolve(self, kind: type[Node], value: object, implicit: Any) -> str:
+        if kind is ScalarNode:
+            return PLAIN if implicit[0] else LITERAL
+        return COLLECTION
+
+
 class _Builder:
-    """Values from composed nodes, within the budgets. Aliases are shared nodes: each visit counts."""
+    """Values from composed nodes. Aliases are shared nodes: each visit is paid for, since each is written out in the end."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._left = limits, limits.nodes
+        self._limits, self._values, self._text = limits, limits.values, limits.size
 
     def build(self, node: Node, depth: int) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise YamlError(f"more than {self._limits.nodes} values, aliases included", _line(node))
-        if depth > self._limits.depth:
+        self._values -= 1
+        if self._values < 0:
+            raise YamlError(f"more than {self._limits.values} values, aliases included", _line(node))
+        if type(node) is ScalarNode:
+            return self._scalar(node)
+        if depth >= self._limits.depth:
             raise YamlError(f"nested deeper than {self._limits.depth} levels", _line(node))
-        if isinstance(node, ScalarNode):
-            return _scalar(node)
-        if isinstance(node, MappingNode):
-            return self._mapping(node, depth)
+        if node.tag is not COLLECTION:
+            _checked(node, scalars.refuse_objects, node.tag)
+        if type(node) is MappingNode:
+            return self._mapping(node, depth + 1)
         return [self.build(item, depth + 1) for item in node.value]
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        text, tag = node.value, node.tag
+        self._text -= len(text)
+        if self._text < 0:
+            raise YamlError(f"more than {self._limits.size} characters, aliases included", _line(node))
+        if tag is PLAIN and not node.style:
+            return text if text and text[0] not in scalars.SPECIAL else _checked(node, scalars.plain, text)
+        return text if tag is LITERAL or tag is PLAIN else _checked(node, scalars.tagged, tag, text)
 
     def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
         built: dict[str, Any] = {}
-        merged: list[dict[str, Any]] = []
+        merged: set[str] = set()
         for key_node, value_node in node.value:
-            if isinstance(key_node, ScalarNode) and key_node.tag == "plain" and key_node.value == "<<":
-                merged += self._merged(value_node, depth)
+            if key_node.value == "<<" and key_node.tag is PLAIN and not key_node.style:
+                merged |= self._merge(value_node, built, depth)
                 continue
-            key = _key(key_node)
+            key = self._key(key_node)
             if key in built:
-                raise YamlError(f"the key {key!r} is there twice", _line(key_node))
-            built[key] = self.build(value_node, depth + 1)
-        for other in merged:
-            for key, value in other.items():
-                built.setdefault(key, value)
+                if key not in merged:
+                    raise YamlError(f"the key {_short(key)} is there twice", _line(key_node))
+                merged.discard(key)
+            built[key] = self.build(value_node, depth)
         return built
 
-    def _merged(self, node: Node, depth: int) -> list[dict[str, Any]]:
-        value = self.build(node, depth + 1)
-        values = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, dict) for item in values):
-            raise YamlError("<<: expected a mapping, or a list of mappings", _line(node))
-        return values
+    def _merge(self, node: Node, built: dict[str, Any], depth: int) -> set[str]:
+        """Add what `<<` holds; of several mappings the first counts. What it brings, a later key may replace."""
+        value = self.build(node, depth)
+        several = value if isinstance(value, list) else [value]
+        brought: dict[str, Any] = {}
+        for item in reversed(several):
+            if not isinstance(item, dict):
+                raise YamlError("<<: expected a mapping, or a list of mappings", _line(node))
+            brought.update(item)
+        for key in brought:
+            if key in built:
+                message = f"<<: the key {_short(key)} stands before it too, and readers differ on which one counts"
+                raise YamlError(message, _line(node))
+        built.update(brought)
+        return set(brought)
+
+    def _key(self, node: Node) -> str:
+        if type(node) is not ScalarNode:
+            raise YamlError("a key must not be a mapping or a list", _line(node))
+        text, tag = node.value, node.tag
+        self._text -= len(text)
+        if tag is PLAIN and not node.style:
+            key = text if text and text[0] not in scalars.SPECIAL else _checked(node, scalars.plain_key, text)
+        elif tag is LITERAL or tag is PLAIN:
+            key = text
+        else:
+            key = _checked(node, scalars.key, _checked(node, scalars.tagged, tag, text))
+        return str(key)
 
 
-def _key(node: Node) -> str:
-    if not isinstance(node, ScalarNode):
-        raise YamlError("a mapping's key must be a scalar", _line(node))
-    value = _scalar(node)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        raise YamlError("a mapping's key must not be null", _line(node))
-    return value if isinstance(value, str) else str(value)
-
-
-def _scalar(node: ScalarNode) -> Any:
-    tag, text = node.tag, str(node.value)
-    if tag == "plain":
-        return _plain(text, node)
-    if tag == "quoted" or not tag.startswith(TAG) or tag == TAG + "str":
-        return text
-    if tag == TAG + "binary":
-        return _binary(text, node)
-    value = _plain(text, node)
-    expected = EXPECTED.get(tag.removeprefix(TAG))
-    if expected is None:
-        if tag.startswith(TAG + "python"):
-            raise YamlError(f"the tag {tag.removeprefix(TAG)} is not allowed", _line(node))
-        return text
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-        raise YamlError(f"!!{tag.removeprefix(TAG)} does not fit {text!r}", _line(node))
-    return value
-
-
-def _binary(text: str, node: ScalarNode) -> str:
+def _checked(node: Node, function: Any, *arguments: str) -> Any:
+    """The function's answer, its error with the node's line."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise YamlError("!!binary: expected base64 of UTF-8 text", _line(node)) from None
+        return function(*arguments)
+    except scalars.ScalarError as error:
+        raise YamlError(str(error), _line(node)) from None
 
 
-def _plain(text: str, node: ScalarNode) -> Any:
-    if text and text[0] not in SPECIAL:
-        return text
-    if text in TRUE:
-        return True
-    if text in FALSE:
-        return False
-    if text in NULL:
-        return None
-    if text in NOT_FINITE:
-        raise YamlError(f"{text}: JSON has no such number", _line(node))
-    return _number(text)
-
-
-def _number(text: str) -> int | float | str:
-    digits = text.replace("_", "")
-    if text[0] not in "0123456789+-.":
-        return text
-    if _INTEGER.match(digits):
-        value = _integer(digits)
-        return value if _INT64_MIN <= value <= _UINT64_MAX else float(value)
-    if _FLOAT.match(digits):
-        number = float(digits)
-        return text if number in (float("inf"), float("-inf")) else _integral(number)
-    return text
-
-
-def _integer(digits: str) -> int:
-    body = digits.lstrip("+-")
-    sign = -1 if digits[0] == "-" else 1
-    if len(body) > 1 and body[0] == "0" and body[1] in "01234567":
-        return sign * int(body, 8)
-    return sign * int(body, 0)
-
-
-def _integral(number: float) -> int | float:
-    """Go's JSON encoder writes 1e3 as 1000: the API server must see an integer there."""
-    return int(number) if number.is_integer() and _INT64_MIN <= number <= _UINT64_MAX else number
+def _short(key: str) -> str:
+    return repr(key if len(key) <= 60 else key[:57] + "...")

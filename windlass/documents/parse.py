@@ -19,7 +19,7 @@ from windlass.documents.types import (
     RepositorySpec,
 )
 from windlass.errors import DocumentError
-from windlass.yamls import YamlError, field_line, load_all
+from windlass.yamls import YamlError, load_all
 
 SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Repository": (Repository, RepositorySpec),
@@ -44,16 +44,14 @@ def parse_documents(data: bytes, file: str) -> Read:
     """Every document of a file. One that is wrong disables itself only; a file that isn't YAML disables all of it."""
     read = Read([], [])
     try:
-        values = list(load_all(data))
+        for parsed in load_all(data):
+            try:
+                read.documents.append((_document(parsed.value), parsed.line))
+            except _InvalidError as error:
+                line, field = parsed.line_of(error.path), _dotted(error.path)
+                read.errors.append(DocumentError(error.message, file=file, line=line, field=field))
     except YamlError as error:
-        read.errors.append(DocumentError(error.message, file=file, line=error.line))
-        return read
-    for index, (value, line) in enumerate(values):
-        try:
-            read.documents.append((_document(value), line))
-        except _InvalidError as error:
-            at = field_line(data, index, error.path) if error.path else line
-            read.errors.append(DocumentError(error.message, file=file, line=at, field=_dotted(error.path)))
+        return Read([], [DocumentError(error.message, file=file, line=error.line)])
     return read
 
 

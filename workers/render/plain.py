@@ -1,19 +1,27 @@
 """A file of plain manifests, as kubectl reads it: several documents, ``List`` kinds, YAML or JSON. Pure.
 
-Repository content is data: what is wrong with it is an error with file and line, never a crash.
+Repository content is data: what is wrong with it is an error with file and line, never a crash, and never a value in the
+message (it may be a Secret's). What passes here can be a segment of a URL.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from windlass.errors import PermanentError
-from windlass.yamls import Limits, YamlError, load_all
+from windlass.yamls import Limits, Parsed, Path, YamlError, load_all
 from workers.kube.managed_fields import PART_OF
 
 SUFFIXES = (".yaml", ".yml", ".json")
 PARENT_ID = "applyset.kubernetes.io/id"
+"""The label that makes an object the parent of an ApplySet (KEP-3659)."""
 LIMITS = Limits()
+
+_API_VERSION = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[a-z][a-z0-9]{0,62}\Z")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}\Z")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_NOT_A_SEGMENT = re.compile(r"[/%\x00-\x1f\x7f]|\A\.\.?\Z")
 
 
 class ManifestError(PermanentError):
@@ -25,7 +33,7 @@ class ManifestError(PermanentError):
 
 
 class Manifest(NamedTuple):
-    """One object as Git says it. ``namespace`` is "" where the manifest names none."""
+    """One object as Git says it. ``namespace`` is "" where the manifest names none; ``line`` (from 1) is where it begins."""
 
     api_version: str
     kind: str
@@ -37,6 +45,7 @@ class Manifest(NamedTuple):
 
 
 def is_manifest(path: str) -> bool:
+    """Is the file of this name one of manifests?"""
     return path.endswith(SUFFIXES)
 
 
@@ -47,22 +56,33 @@ def parse_file(data: bytes, file: str) -> list[Manifest]:
     """
     manifests: list[Manifest] = []
     try:
-        for value, line in load_all(data, limits=LIMITS):
-            _add(value, file, line, manifests)
+        for parsed in load_all(data, limits=LIMITS):
+            try:
+                _add(parsed.value, (), parsed, file, manifests)
+            except _WrongError as error:
+                raise ManifestError(error.message, file, parsed.line_of(error.path)) from None
     except YamlError as error:
         raise ManifestError(error.message, file, error.line) from None
     return manifests
 
 
-def _add(value: Any, file: str, line: int, manifests: list[Manifest]) -> None:
+class _WrongError(Exception):
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path, self.message = path, message
+
+
+def _add(value: Any, at: Path, parsed: Parsed, file: str, manifests: list[Manifest]) -> None:
     if not isinstance(value, dict):
-        raise ManifestError(f"expected an object, found {_kind_of(value)}", file, line)
+        raise _WrongError(at, f"expected an object, found {_kind_of(value)}")
     kind, items = value.get("kind"), value.get("items")
     if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
-        for item in items:
-            _add(_typed(item, value, kind), file, line, manifests)
+        for index, item in enumerate(items):
+            _add(_typed(item, value, kind), (*at, "items", index), parsed, file, manifests)
         return
-    manifests.append(_manifest(value, file, line))
+    api_version, kind, namespace, name = _identity(value, at)
+    line = parsed.line_of(at) if at else parsed.line
+    manifests.append(Manifest(api_version, kind, namespace, name, value, file, line))
 
 
 def _typed(item: Any, whole: dict[str, Any], kind: str) -> Any:
@@ -72,44 +92,60 @@ def _typed(item: Any, whole: dict[str, Any], kind: str) -> Any:
     return {"apiVersion": whole.get("apiVersion"), "kind": kind.removesuffix("List"), **item}
 
 
-def _manifest(value: dict[str, Any], file: str, line: int) -> Manifest:
-    def text(holder: dict[str, Any], name: str, path: str, *, required: bool = True) -> str:
-        found = holder.get(name)
-        if found is None and not required:
-            return ""
-        if not isinstance(found, str) or (required and not found):
-            raise ManifestError(f"{path}: expected text, found {_kind_of(found)}", file, line)
-        return found
+def _identity(value: dict[str, Any], at: Path) -> tuple[str, str, str, str]:
+    """apiVersion, kind, namespace and name of an object.
 
-    api_version, kind = text(value, "apiVersion", "apiVersion"), text(value, "kind", "kind")
-    metadata = value.get("metadata")
+    :raises _WrongError: it has none that a request could name, or it is not ours to apply.
+    """
+    api_version, kind = _text(value, "apiVersion", at), _text(value, "kind", at)
+    if not _API_VERSION.match(api_version):
+        raise _WrongError((*at, "apiVersion"), "apiVersion: expected version or group/version, such as v1 or apps/v1")
+    if not _KIND.match(kind):
+        raise _WrongError((*at, "kind"), "kind: expected letters and digits, such as ConfigMap")
+    metadata, within = value.get("metadata"), (*at, "metadata")
     if not isinstance(metadata, dict):
-        raise ManifestError(f"metadata: expected a mapping, found {_kind_of(metadata)}", file, line)
-    if "name" not in metadata and metadata.get("generateName"):
-        raise ManifestError(
-            "metadata.generateName: an object that is kept equal to Git needs a fixed metadata.name", file, line
-        )
-    for field in ("labels", "annotations"):
-        _check_strings(metadata.get(field), f"metadata.{field}", file, line)
+        raise _WrongError(within, f"metadata: expected a mapping, found {_kind_of(metadata)}")
+    if not metadata.get("name") and metadata.get("generateName"):
+        message = "metadata.generateName: an object that is kept equal to Git needs a fixed metadata.name"
+        raise _WrongError((*within, "generateName"), message)
+    name = _text(metadata, "name", within, "metadata.")
+    if len(name) > 253 or _NOT_A_SEGMENT.search(name):
+        raise _WrongError((*within, "name"), "metadata.name: expected at most 253 characters without / and %")
+    namespace = _text(metadata, "namespace", within, "metadata.") if metadata.get("namespace") is not None else ""
+    if namespace and not _NAMESPACE.match(namespace):
+        raise _WrongError((*within, "namespace"), "metadata.namespace: expected an RFC 1123 label")
+    labels = _strings(metadata, "labels", within)
+    _strings(metadata, "annotations", within)
     for label in (PART_OF, PARENT_ID):
-        if label in (metadata.get("labels") or {}):
-            raise ManifestError(f"metadata.labels[{label}]: is for the tool that owns the object to set", file, line)
-    name = text(metadata, "name", "metadata.name")
-    return Manifest(
-        api_version, kind, text(metadata, "namespace", "metadata.namespace", required=False), name, value, file, line
-    )
+        if label in labels:
+            message = f"metadata.labels[{label}]: is for the tool that owns the object to set"
+            raise _WrongError((*within, "labels", label), message)
+    return api_version, kind, namespace, name
 
 
-def _check_strings(value: Any, path: str, file: str, line: int) -> None:
+def _text(holder: dict[str, Any], field: str, at: Path, prefix: str = "") -> str:
+    found = holder.get(field)
+    if not isinstance(found, str) or (not found and field != "namespace"):
+        raise _WrongError((*at, field), f"{prefix}{field}: expected text, found {_kind_of(found)}")
+    return found
+
+
+def _strings(metadata: dict[str, Any], field: str, at: Path) -> dict[str, str]:
+    """Labels or annotations: text by name. The API server takes nothing else, and says less about where it is."""
+    value = metadata.get(field)
     if value is None:
-        return
+        return {}
     if not isinstance(value, dict):
-        raise ManifestError(f"{path}: expected a mapping, found {_kind_of(value)}", file, line)
+        raise _WrongError((*at, field), f"metadata.{field}: expected a mapping, found {_kind_of(value)}")
     for key, item in value.items():
         if not isinstance(item, str):
-            raise ManifestError(f"{path}[{key}]: expected text, found {_kind_of(item)} (quote it)", file, line)
+            message = f"metadata.{field}[{key[:63]}]: expected text, found {_kind_of(item)} (quote it)"
+            raise _WrongError((*at, field, key), message)
+    return value
 
 
 def _kind_of(value: Any) -> str:
+    if value is None or value == "":
+        return "nothing"
     names = {dict: "a mapping", list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number"}
-    return "nothing" if value is None else names.get(type(value), type(value).__name__)
+    return names[type(value)]

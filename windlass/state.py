@@ -63,6 +63,7 @@ class ApplicationState(msgspec.Struct):
     yields: int = 0
     objects: int = 0  # how many the inventory holds
     attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
+    parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     whole: bool = False  # the next run shall compare everything with the cluster
     last: RunRecord | None = None
 
@@ -81,6 +82,7 @@ class ApplicationState(msgspec.Struct):
             yields=int(text.get("yields", 0)),
             objects=objects,
             attempted=tuple(text.get("attempted", "").split()),
+            parent=text.get("parent", ""),
             whole=bool(text.get("whole")),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
         )

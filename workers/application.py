@@ -229,7 +229,11 @@ class ApplicationRun:
                 return
             await self._claim()
             await self._applyset.ensure(
-                self._group_kinds(), self._namespaces(), revision=self.commit, deadline=self._lease.remaining
+                self._group_kinds(),
+                self._namespaces(),
+                revision=self.commit,
+                deadline=self._lease.remaining,
+                version=self.state.parent or None,
             )
             applier = Applier(
                 self._cluster.client,
@@ -288,6 +292,8 @@ class ApplicationRun:
                 deadline=self._lease.remaining,
             )
         except ApiError as error:
+            if error.missing:
+                self._cluster.discovery.forget(resource)
             self._fail(wanted, str(error), retry=error.retryable)
             return
         self._record.applied += 1
@@ -444,6 +450,7 @@ class ApplicationRun:
             "phase": phase,
             "wanted": self.commit,
             "source": self.application.source.id,
+            "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
             "attempted": " ".join(attempted),
             "attempts": "0" if complete else str(self._attempts()),
             "yields": str(self.state.yields + 1) if self._record.phase == "Superseded" else "0",

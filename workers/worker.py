@@ -155,14 +155,11 @@ class WindlassWorker(BaseWorker):
         return text(raw) if raw else None
 
     async def _put_back(self, pop: asyncio.Task[str | None]) -> None:
-        """Stop waiting for jobs; one that was just taken goes back to where it was."""
-        pop.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            if job_id := await pop:
-                pipeline = self._redis.pipeline()
+        """Wait for the last BLMOVE: cut off, it might still take a job that nobody would hear of."""
+        if job_id := await pop:
+            async with self._transaction() as pipeline:
                 pipeline.lrem(self._queue.intermediate_queue_key, 1, job_id)
                 pipeline.lpush(self._queue.key, job_id)
-                await pipeline.execute()
 
     # -- one job --------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class WindlassWorker(BaseWorker):
         self._redis, self._keeper, self._functions, self._services = redis, keeper, functions, services
         self._concurrency, self._drain_seconds = concurrency, drain_seconds
         self._queue = self.queues[0]
-        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._started: dict[str, tuple[Job, Execution]] = {}
         self._started_lock = threading.Lock()
         self._stop = asyncio.Event()
@@ -132,7 +132,7 @@ class WindlassWorker(BaseWorker):
             await slots.acquire()
             pop = asyncio.create_task(self._pop())
             await asyncio.wait((pop, stop), return_when=asyncio.FIRST_COMPLETED)
-            if not pop.done():
+            if self._stop.is_set():
                 await self._put_back(pop)
                 break
             job_id = pop.result()
@@ -140,6 +140,8 @@ class WindlassWorker(BaseWorker):
                 slots.release()
                 continue
             task = asyncio.create_task(self._work_on(job_id))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
             task.add_done_callback(lambda _: slots.release())
         stop.cancel()
 
@@ -164,13 +166,10 @@ class WindlassWorker(BaseWorker):
     # -- one job --------------------------------------------------------------------------------------------------
 
     async def _work_on(self, job_id: str) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         try:
             job = await self._fetch(job_id)
             if job is None:
                 return
-            self._jobs[task] = job
             execution = await self._start(job)
             try:
                 await self._perform(job, execution)
@@ -181,8 +180,6 @@ class WindlassWorker(BaseWorker):
             log.warning("job.unfinished", job=job_id, error=str(error))
         except Exception as error:
             log.error("job.unfinished", job=job_id, error=repr(error), exc_info=error)
-        finally:
-            self._jobs.pop(task, None)
 
     async def _fetch(self, job_id: str) -> Job | None:
         raw = await self._redis.hgetall(JOB_PREFIX + job_id)
@@ -289,7 +286,7 @@ class WindlassWorker(BaseWorker):
 
     async def _drain(self) -> None:
         """Let the running jobs end; cancel those that take too long, so that they hand back their work."""
-        running = set(self._jobs)
+        running = set(self._running)
         if not running:
             return
         log.info("worker.draining", jobs=len(running), seconds=self._drain_seconds)

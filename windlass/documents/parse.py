@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from windlass.documents import rules
+from windlass.documents import rules, syntax
 from windlass.documents.types import (
     API_VERSION,
     Application,
@@ -15,11 +15,12 @@ from windlass.documents.types import (
     Cluster,
     ClusterSpec,
     Document,
+    Forge,
     Repository,
     RepositorySpec,
 )
 from windlass.errors import DocumentError
-from windlass.yamls import YamlError, load_all
+from windlass.yamls import Path, YamlError, load_all
 
 SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Repository": (Repository, RepositorySpec),
@@ -27,7 +28,6 @@ SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Application": (Application, ApplicationSpec),
 }
 NOT_BUILT_KINDS = ("Promotion", "Pipeline")
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z")
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
@@ -48,56 +48,61 @@ def parse_documents(data: bytes, file: str) -> Read:
             try:
                 read.documents.append((_document(parsed.value), parsed.line))
             except _InvalidError as error:
-                line, field = parsed.line_of(error.path), _dotted(error.path)
-                read.errors.append(DocumentError(error.message, file=file, line=line, field=field))
+                for path, message in error.problems:
+                    line, field = parsed.line_of(path), _dotted(path)
+                    read.errors.append(DocumentError(message, file=file, line=line, field=field))
     except YamlError as error:
         return Read([], [DocumentError(error.message, file=file, line=error.line)])
     return read
 
 
 class _InvalidError(Exception):
-    def __init__(self, message: str, *path: str | int) -> None:
-        super().__init__(message)
-        self.message, self.path = message, path
+    """All that is known to be wrong with a document: (path, message)."""
+
+    def __init__(self, *problems: tuple[Path, str]) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def _wrong(message: str, *path: str | int) -> _InvalidError:
+    return _InvalidError((path, message))
 
 
 def _document(value: Any) -> Document:
     if not isinstance(value, dict):
-        raise _InvalidError("expected a document, a mapping with apiVersion, kind, metadata and spec")
+        raise _wrong("expected a document, a mapping with apiVersion, kind, metadata and spec")
     if value.get("apiVersion") != API_VERSION:
-        raise _InvalidError(f"expected {API_VERSION}, found {value.get('apiVersion')!r}", "apiVersion")
+        raise _wrong(f"expected {API_VERSION}, found {_shown(value.get('apiVersion'))}", "apiVersion")
     kind = value.get("kind")
     if kind in NOT_BUILT_KINDS:
-        raise _InvalidError(f"{kind} is not built yet", "kind")
+        raise _wrong(f"{kind} is not built yet", "kind")
     if not isinstance(kind, str) or kind not in SPECS:
-        raise _InvalidError(f"expected one of {', '.join(SPECS)}, found {kind!r}", "kind")
+        raise _wrong(f"expected one of {', '.join(SPECS)}, found {_shown(kind)}", "kind")
     for field in value:
         if field not in ("apiVersion", "kind", "metadata", "spec"):
-            raise _InvalidError("unknown field", field)
+            raise _wrong("unknown field", field)
     name = _name(value.get("metadata"))
     document, spec = SPECS[kind]
-    if (refused := rules.not_built(kind, value.get("spec"))) is not None:
-        raise _InvalidError("not built yet: Windlass would ignore it, so it refuses it", "spec", *refused)
+    if refused := list(rules.not_built(kind, value.get("spec"))):
+        raise _InvalidError(*((("spec", *path), rules.REFUSED) for path in refused))
     try:
         made: Document = document(name=name, spec=msgspec.convert(value.get("spec"), spec))
     except msgspec.ValidationError as error:
         raise _from_msgspec(str(error)) from None
-    for path, message in rules.violations(made):
-        raise _InvalidError(message, "spec", *path)
+    if problems := list(rules.violations(made)):
+        raise _InvalidError(*((("spec", *path), message) for path, message in problems))
     return made
 
 
 def _name(metadata: Any) -> str:
     if not isinstance(metadata, dict):
-        raise _InvalidError("expected a mapping with a name", "metadata")
+        raise _wrong("expected a mapping with a name", "metadata")
     for field in metadata:
         if field not in ("name", "labels", "annotations"):
-            raise _InvalidError("unknown field", "metadata", field)
+            raise _wrong("unknown field", "metadata", field)
     name = metadata.get("name")
-    if not isinstance(name, str) or not NAME.match(name):
-        raise _InvalidError(
-            "expected a name of at most 63 lower-case letters, digits and hyphens (RFC 1123 label)", "metadata", "name"
-        )
+    if not isinstance(name, str) or not syntax.valid_label(name):
+        raise _wrong(rules.LABEL_EXPECTED, "metadata", "name")
     return name
 
 
@@ -109,15 +114,25 @@ def _from_msgspec(text: str) -> _InvalidError:
         path += [int(number) if number else name for name, number in _STEP.findall(match[1])]
     unknown = re.search(r"unknown field `([^`]+)`", text)
     if unknown:
-        return _InvalidError("unknown field", *path, unknown[1])
+        return _wrong("unknown field", *path, unknown[1])
     missing = re.search(r"missing required field `([^`]+)`", text)
     if missing:
-        return _InvalidError(f"the field {missing[1]} is missing", *path)
-    return _InvalidError(text[0].lower() + text[1:].replace("`", ""), *path)
+        return _wrong(f"the field {missing[1]} is missing", *path)
+    if text.startswith("Invalid enum value"):
+        return _wrong(f"expected one of {', '.join(get_args(Forge))}", *path)
+    hint = " (quote it)" if re.match(r"Expected `str[^`]*`, got `(int|float|bool)`", text) else ""
+    return _wrong(text[0].lower() + text[1:].replace("`", "") + hint, *path)
 
 
-def _dotted(path: tuple[str | int, ...]) -> str:
+def _shown(value: Any) -> str:
+    """What was found, short; of a structure only that it is one."""
+    if value is None:
+        return "nothing"
+    return repr(value[:60]) if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _dotted(path: Path) -> str:
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        text += f"[{step}]" if isinstance(step, int) else f".{step[:63]}" if text else step[:63]
     return text

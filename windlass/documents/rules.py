@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents.types import Application, Cluster, Credentials, Document, Repository, SecretRef, Source
+from windlass.documents import syntax
+from windlass.documents.types import (
+    Application,
+    Cluster,
+    ClusterSpec,
+    Credentials,
+    Document,
+    Repository,
+    SecretRef,
+    Source,
+)
+from windlass.yamls import Path
 
-Path = tuple[str | int, ...]
-
+REFUSED = "not built yet: Windlass would ignore it, so it refuses it"
 NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Repository": (("signedCommits",), ("verify",), ("limits",)),
     "Cluster": (("exec",), ("requestLimits",)),
@@ -27,28 +36,20 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
         ("rollback",),
     ),
 }
+LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
 NOT_BUILT_IN_SOURCE = ("helm", "kustomize", "jsonnet", "chart")
 
-_SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^:\s][^\s]*\Z")
-_URL = re.compile(r"(https?|ssh)://(?:[A-Za-z0-9._-]+@)?(?!-)[A-Za-z0-9.-]+(:\d{1,5})?/[^\s]+\Z")
-_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
-_REF_REFUSED = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|\Z)|(\A|/)\.")
 
-
-def not_built(kind: str, spec: Any) -> Path | None:
-    """The path (below ``spec``) of the first field whose behaviour is not built yet."""
+def not_built(kind: str, spec: Any) -> Iterator[Path]:
+    """The paths (below ``spec``) of the fields whose behaviour is not built yet."""
     if not isinstance(spec, dict):
-        return None
+        return
     for path in NOT_BUILT[kind]:
         holder: Any = spec
         for step in path[:-1]:
             holder = holder.get(step) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and path[-1] in holder:
-            return path
-    return next(_not_built_below(kind, spec), None)
-
-
-def _not_built_below(kind: str, spec: dict[str, Any]) -> Iterator[Path]:
+            yield path
     sources = spec.get("sources")
     if kind == "Application" and isinstance(sources, list):
         if len(sources) > 1:
@@ -84,13 +85,11 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
 
 def _repository(document: Repository) -> Iterator[tuple[Path, str]]:
     spec = document.spec
-    if not valid_url(spec.url):
-        yield (
-            ("url",),
-            "expected https://host/path, http://…, ssh://user@host/path or user@host:path, without a password",
-        )
+    if not syntax.valid_url(spec.url):
+        message = "expected https://host/path, http://…, ssh://user@host/path or user@host:path, without a password"
+        yield ("url",), message
     if spec.webhook:
-        if spec.webhook.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", spec.webhook.name):
+        if spec.webhook.name is not None and not syntax.valid_endpoint(spec.webhook.name):
             yield ("webhook", "name"), "expected at most 63 letters, digits, dots, underscores and hyphens"
         for index, ref in enumerate(spec.webhook.secrets):
             yield from _secret(ref, ("webhook", "secrets", index))
@@ -101,8 +100,8 @@ def _repository(document: Repository) -> Iterator[tuple[Path, str]]:
             yield ("status",), "the field token is missing"
         else:
             yield from _secret(spec.status.token, ("status", "token"))
-        if spec.status.api is not None and not re.match(r"https?://[^\s]+\Z", spec.status.api):
-            yield ("status", "api"), "expected an http(s) URL"
+        if spec.status.api is not None and not syntax.valid_http(spec.status.api):
+            yield ("status", "api"), "expected an http(s) URL, without user name and query"
 
 
 def _credentials(credentials: Credentials, url: str) -> Iterator[tuple[Path, str]]:
@@ -116,8 +115,17 @@ def _credentials(credentials: Credentials, url: str) -> Iterator[tuple[Path, str
         yield ("credentials",), "the field username is missing"
     elif credentials.ssh_key is not None and credentials.known_hosts is None:
         yield ("credentials",), "the field knownHosts is missing: Windlass does not trust a host key on first sight"
-    for field in ("token", "password", "ssh_key", "known_hosts"):
-        ref = getattr(credentials, field)
+    if credentials.known_hosts is not None and credentials.ssh_key is None:
+        yield ("credentials", "knownHosts"), "goes with sshKey only"
+    if credentials.username is not None and (":" in credentials.username or not credentials.username.isprintable()):
+        yield ("credentials", "username"), "expected a user name without colons and control characters"
+    references = {
+        "token": credentials.token,
+        "password": credentials.password,
+        "sshKey": credentials.ssh_key,
+        "knownHosts": credentials.known_hosts,
+    }
+    for field, ref in references.items():
         if ref is not None:
             yield from _secret(ref, ("credentials", field))
 
@@ -125,6 +133,10 @@ def _credentials(credentials: Credentials, url: str) -> Iterator[tuple[Path, str
 def _secret(ref: SecretRef, path: Path) -> Iterator[tuple[Path, str]]:
     if (ref.env is None) == (ref.file is None):
         yield path, "expected exactly one of env and file"
+    elif ref.env is not None and not syntax.valid_variable(ref.env):
+        yield (*path, "env"), "expected the name of an environment variable"
+    elif ref.file is not None and not syntax.valid_file(ref.file):
+        yield (*path, "file"), "expected the path of a file"
 
 
 def _cluster(document: Cluster) -> Iterator[tuple[Path, str]]:
@@ -133,52 +145,49 @@ def _cluster(document: Cluster) -> Iterator[tuple[Path, str]]:
         yield (), "expected exactly one of inCluster, kubeconfig and server"
     if spec.context is not None and spec.kubeconfig is None:
         yield ("context",), "a context is chosen from a kubeconfig"
-    if (spec.server is None) != (spec.token is None):
-        yield (), "server and token go together"
-    if spec.token is not None:
-        yield from _secret(spec.token, ("token",))
+    for field, file in (("kubeconfig", spec.kubeconfig), ("caFile", spec.ca_file)):
+        if file is not None and not syntax.valid_file(file):
+            yield (field,), "expected the path of a file"
+    yield from _server(spec)
+    if not syntax.valid_label(spec.namespace):
+        yield ("namespace",), LABEL_EXPECTED
     if not 1 <= spec.max_concurrent_requests <= 1000:
         yield ("maxConcurrentRequests",), "expected 1 to 1000"
 
 
+def _server(spec: ClusterSpec) -> Iterator[tuple[Path, str]]:
+    if (spec.server is None) != (spec.token is None):
+        yield (), "server and token go together"
+    if spec.server is not None and not syntax.valid_http(spec.server):
+        yield ("server",), "expected an http(s) URL, without user name and query"
+    if spec.token is not None:
+        yield from _secret(spec.token, ("token",))
+    if spec.ca_file is not None and spec.server is None:
+        yield ("caFile",), "goes with server only"
+
+
 def _application(document: Application) -> Iterator[tuple[Path, str]]:
-    if not document.spec.sources:
+    spec = document.spec
+    if not spec.sources:
         yield ("sources",), "expected one source"
-    for index, source in enumerate(document.spec.sources):
+    for index, source in enumerate(spec.sources):
         for path, message in _source(source):
             yield ("sources", index, *path), message
-    if document.spec.adopts == document.name:
+    if spec.destination.namespace is not None and not syntax.valid_label(spec.destination.namespace):
+        yield ("destination", "namespace"), LABEL_EXPECTED
+    if spec.adopts == document.name:
         yield ("adopts",), "an application can't adopt itself"
+    elif spec.adopts is not None and not syntax.valid_label(spec.adopts):
+        yield ("adopts",), LABEL_EXPECTED
 
 
 def _source(source: Source) -> Iterator[tuple[Path, str]]:
     if sum(field is not None for field in (source.branch, source.tag, source.commit)) != 1:
         yield (), "expected exactly one of branch, tag and commit"
-    for field in ("branch", "tag"):
-        ref = getattr(source, field)
-        if ref is not None and not valid_ref(ref):
+    for field, ref in (("branch", source.branch), ("tag", source.tag)):
+        if ref is not None and not syntax.valid_ref(ref):
             yield (field,), "not a valid name of a Git ref (git check-ref-format)"
-    if source.commit is not None and not _COMMIT.match(source.commit):
+    if source.commit is not None and not syntax.valid_commit(source.commit):
         yield ("commit",), "expected 40 lower-case hexadecimal digits"
-    path = source.path
-    if path and (path.startswith("/") or path.endswith("/") or any(p in ("", ".", "..") for p in path.split("/"))):
+    if not syntax.valid_folder(source.path):
         yield ("path",), "expected a folder of the repository, without a leading or trailing /, . or .."
-    elif any(ord(character) < 32 for character in path) or "\\" in path or ".git" in path.lower().split("/"):
-        yield ("path",), "expected a folder of the repository"
-
-
-def valid_url(url: str) -> bool:
-    """https, http, ssh, or user@host:path; nothing that Git would take for an option, a helper or a local file."""
-    if any(ord(character) < 33 for character in url) or ".." in url.split("/"):
-        return False
-    return bool(_URL.match(url)) or ("://" not in url and "::" not in url and bool(_SCP.match(url)))
-
-
-def valid_ref(name: str) -> bool:
-    """May ``name`` follow ``refs/heads/``? The rules of git-check-ref-format(1)."""
-    return (
-        bool(name)
-        and not _REF_REFUSED.search(name)
-        and not name.startswith(("-", "/"))
-        and not name.endswith(("/", "."))
-    )

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import stat
+import time
 from pathlib import Path
 
 from windlass.documents.types import SecretRef
 from windlass.errors import TransientError
+
+LARGEST = 1 << 20
+"""Bytes. What is larger is no secret, but a mistake."""
+SETTLED = 0.1
+"""Seconds. A file read so shortly after it changed is read again next time: its time stamp could not show another change."""
 
 
 class Secrets:
     """Resolves references. A file is read again when it changed, so that a rotated secret is used at once."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[tuple[int, int, int], bytes]] = {}
+        self._files: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
     def resolve(self, ref: SecretRef) -> bytes:
-        """The value that ``ref`` names, without the newline that ends a file.
+        """The value that ``ref`` names, without the one newline (LF or CRLF) that ends a file.
 
         :raises TransientError: it isn't there (yet), or it is empty.
         """
@@ -27,16 +34,24 @@ class Secrets:
 
     def _file(self, path: str) -> bytes:
         try:
-            stat = Path(path).stat()
-            signature = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            status = Path(path).stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+                raise TransientError(f"the secret file {path} is not a regular file of at most {LARGEST} bytes")
+            signature = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
             known = self._files.get(path)
-            if known is None or known[0] != signature:
-                content = Path(path).read_bytes()
-                known = signature, content.removesuffix(b"\n").removesuffix(b"\r")
-                self._files[path] = known
-            return known[1]
+            if known is not None and known[0] == signature:
+                return known[1]
+            value = _without_newline(Path(path).read_bytes())
         except OSError as error:
             raise TransientError(f"the secret file {path} can't be read: {error.strerror}") from None
+        now = time.time_ns()
+        if not any(now - SETTLED * 1e9 < changed <= now for changed in (status.st_mtime_ns, status.st_ctime_ns)):
+            self._files[path] = signature, value
+        return value
+
+
+def _without_newline(content: bytes) -> bytes:
+    return content.removesuffix(b"\r\n") if content.endswith(b"\r\n") else content.removesuffix(b"\n")
 
 
 def describe(ref: SecretRef) -> str:

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from windlass.documents.types import Application
-from windlass.errors import LeaseLostError, SupersededError, WindlassError
+from windlass.errors import LeaseLostError, PermanentError, SupersededError
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
 from workers.aiogit import Change, GitRepository
@@ -397,7 +397,7 @@ class ApplicationRun:
         if isinstance(error, SupersededError):
             self._record.phase = "Superseded"
             return
-        retry = not isinstance(error, WindlassError) or getattr(error, "retryable", True)
+        retry = not isinstance(error, PermanentError) and getattr(error, "retryable", True)
         self._errors.append(ObjectError("", self.application.name, 0, str(error) or type(error).__name__, retry=retry))
 
     async def finish(self) -> Outcome:

@@ -1,0 +1,239 @@
+"""The main job, whole: a signed push over HTTP, Git over HTTP, Redis, service and worker as processes, a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_client
+
+from tests.parts.cluster import Cluster
+from tests.parts.git_http import GitHttp
+from tests.parts.redis_server import RedisServer
+from tests.parts.windlass import Windlass, application, cluster, repository
+from windlass.state import RunRecord, read_history
+
+pytestmark = pytest.mark.e2e
+
+
+def config_map(name: str, value: str) -> str:
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  value: {json.dumps(value)}\n"
+
+
+class World:
+    """One repository, one application, one namespace."""
+
+    def __init__(self, folder: Path, name: str, kubeconfig: Path) -> None:
+        self.name, self.kubeconfig = name, kubeconfig
+        self.redis = RedisServer(folder)
+        self.git = GitHttp(folder / "git")
+        self.cluster = Cluster(folder, str(kubeconfig), nodes=0)
+        self.url = self.git.create(name)
+        self.work = self.git.work_tree(name, folder / "work")
+        self.windlass = Windlass(folder / "windlass", self.redis.url)
+        self.windlass.write(
+            repository(name, self.url, forge="generic"),
+            cluster("local", kubeconfig),
+            application(name, repository=name, path="manifests", namespace=name),
+        )
+
+    def start(self) -> None:
+        self.redis.start()
+        self.git.__enter__()
+        namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {self.name}\n"
+        self.work.commit_and_push({"manifests/namespace.yaml": namespace, "manifests/a.yaml": config_map("a", "1")})
+        self.windlass.start()
+        self.applied(self.work.head)
+
+    def stop(self) -> None:
+        self.windlass.stop()
+        self.git.__exit__()
+        self.redis.stop()
+
+    def push(self, files: dict[str, str | bytes | None], *, wait: bool = True) -> RunRecord:
+        """Commit, push, and tell Windlass as a forge would; the run that it led to."""
+        commit = self.work.commit_and_push(files)
+        self.deliver(commit)
+        return self.applied(commit) if wait else self.windlass.last_run(self.name)
+
+    def deliver(self, commit: str) -> tuple[int, dict[str, Any]]:
+        """The webhook, sent again for as long as nobody takes it."""
+        body = json.dumps({"repository": self.url, "updates": [{"ref": "refs/heads/main", "after": commit}]}).encode()
+        signature = hmac.new(self.windlass.secret.encode(), body, hashlib.sha256).hexdigest()
+        for _ in range(100):
+            request = urllib.request.Request(f"{self.windlass.url}/webhooks/{self.name}", data=body)
+            request.add_header("X-Windlass-Signature", f"sha256={signature}")
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return answer.status, json.loads(answer.read())
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.1)
+        raise AssertionError("nobody took the delivery")
+
+    def applied(self, commit: str, seconds: float = 30) -> RunRecord:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            run = self.windlass.last_run(self.name)
+            if run.revision == commit and run.phase != "Superseded":
+                return run
+            time.sleep(0.02)
+        raise AssertionError(f"{commit} was not applied:\n{self.windlass.log('worker')[-4000:]}")
+
+    def value(self, name: str) -> str | None:
+        found = self.cluster.get(f"/api/v1/namespaces/{self.name}/configmaps/{name}")
+        return found["data"]["value"] if found else None
+
+    def runs(self) -> list[RunRecord]:
+        async def read() -> list[RunRecord]:
+            async with redis_client.asyncio.Redis.from_url(self.redis.url) as connection:
+                return await read_history(connection, self.name)
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def world(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
+    folder = parts_folder / unique
+    folder.mkdir()
+    made = World(folder, unique, kubeconfig)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def test_a_push_becomes_what_the_cluster_says(world: World) -> None:
+    run = world.push({"manifests/a.yaml": config_map("a", "2"), "manifests/b.yaml": config_map("b", "3")})
+    assert (run.applied, run.pruned, run.errors) == (2, 0, [])
+    assert (world.value("a"), world.value("b")) == ("2", "3")
+
+
+def test_what_git_no_longer_names_is_deleted_and_nothing_else(world: World) -> None:
+    world.push({"manifests/b.yaml": config_map("b", "1")})
+    run = world.push({"manifests/b.yaml": None})
+    assert (run.applied, run.pruned) == (0, 1)
+    assert (world.value("a"), world.value("b")) == ("1", None)
+
+
+def test_a_moved_file_is_no_change(world: World) -> None:
+    run = world.push({"manifests/a.yaml": None, "manifests/below/renamed.yml": config_map("a", "1")})
+    assert (run.applied, run.pruned, run.unchanged) == (0, 0, 1)
+    run = world.push({"manifests/below/renamed.yml": None})
+    assert run.pruned == 1
+
+
+def test_a_commit_that_touches_other_paths_costs_no_run(world: World) -> None:
+    before = len(world.runs())
+    commit = world.work.commit_and_push({"README.md": "not a manifest"})
+    world.deliver(commit)
+    deadline = time.monotonic() + 10
+    while world.deliver(commit)[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(world.runs()) == before
+
+
+def test_a_redelivery_of_what_is_applied_queues_nothing(world: World) -> None:
+    world.push({"manifests/a.yaml": config_map("a", "2")})
+    status, answer = world.deliver(world.work.head)
+    assert (status, answer["sources"][0]["outcome"]) == (200, "applied")
+
+
+def test_one_bad_file_stops_neither_the_others_nor_deletes_anything(world: World) -> None:
+    world.push({"manifests/b.yaml": config_map("b", "1")})
+    run = world.push({"manifests/a.yaml": config_map("a", "2"), "manifests/b.yaml": "a: [", "manifests/c.yaml": None} | {
+        "manifests/c.yaml": config_map("c", "1")})  # fmt: skip
+    assert run.phase == "Failed"
+    assert run.errors[0].startswith("manifests/b.yaml:")
+    assert (world.value("a"), world.value("b"), world.value("c")) == ("2", "1", "1")
+
+
+def test_an_object_of_a_failed_commit_that_the_next_one_drops_is_deleted(world: World) -> None:
+    world.push({"manifests/bad.yaml": "a: [", "manifests/c.yaml": config_map("c", "1")})
+    run = world.push({"manifests/bad.yaml": None, "manifests/c.yaml": None})
+    assert run.phase == "Synced"
+    assert world.value("c") is None
+
+
+def test_an_emptied_path_deletes_nothing(world: World) -> None:
+    run = world.push({"manifests/a.yaml": None, "manifests/namespace.yaml": None, "other/x.txt": "x"})
+    assert run.phase == "Failed"
+    assert world.value("a") == "1"
+
+
+def test_a_resource_comes_with_its_definition_in_one_commit(world: World) -> None:
+    group = f"{world.name}.example.com"
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"boats.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "boats", "singular": "boat", "kind": "Boat"},
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
+            ],
+        },
+    }  # fmt: skip
+    boat = {"apiVersion": f"{group}/v1", "kind": "Boat", "metadata": {"name": "ketch"}, "spec": {"masts": 2}}
+    run = world.push(
+        {"manifests/all.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": [boat, definition]})}
+    )
+    assert (run.applied, run.errors) == (2, [])
+    assert world.cluster.get(f"/apis/{group}/v1/namespaces/{world.name}/boats/ketch") is not None
+
+
+def test_after_redis_lost_its_memory_nothing_is_written_that_did_not_change(world: World) -> None:
+    world.push({f"manifests/m{i}.yaml": config_map(f"m{i}", "1") for i in range(20)})
+    with redis_client.Redis.from_url(world.redis.url) as connection:
+        connection.flushall()
+    run = world.push({"manifests/m3.yaml": config_map("m3", "2")})
+    assert (run.applied, run.pruned) == (1, 0)
+    assert world.value("m3") == "2"
+
+
+def test_a_killed_worker_a_killed_service_and_a_killed_redis_lose_no_push(world: World) -> None:
+    for number in range(30):
+        commit = world.work.commit_and_push({"manifests/a.yaml": config_map("a", f"{number:03d}")})
+        if number == 8:
+            world.windlass.workers[0].send_signal(signal.SIGKILL)
+            world.windlass.start_worker(fresh_redis=False)
+        if number == 15:
+            assert world.windlass.service is not None
+            world.windlass.service.send_signal(signal.SIGKILL)
+            world.windlass.service.wait()
+            world.windlass.start_service()
+        if number == 22:
+            world.redis.kill()
+            world.redis.start()
+        world.deliver(commit)
+        time.sleep(0.05)
+    world.applied(world.work.head, 60)
+    assert world.value("a") == "029"
+
+
+def test_the_command_line_shows_what_happened_and_deletes_on_request(world: World) -> None:
+    world.push({"manifests/a.yaml": config_map("a", "2")})
+    status = world.windlass.run("status", world.name)
+    assert "Synced" in status.stdout
+    assert world.work.head[:10] in world.windlass.run("history", world.name).stdout
+    synced = world.windlass.run("sync", world.name)
+    assert "Synced" in synced.stdout, synced.stderr
+    assert "0 applied" in synced.stdout
+    gone = world.windlass.run("delete", world.name, "--yes")
+    assert "ConfigMap/" in gone.stdout, gone.stderr
+    assert world.value("a") is None
+    assert world.cluster.get(f"/api/v1/namespaces/{world.name}") is not None, "namespaces are kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
@@ -53,8 +54,16 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)
         method = log.error if record.levelno >= logging.ERROR else log.warning
-        method("library.message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a library's own slip: arguments that don't fit its format
+            message = str(record.msg)
+        method("library.message", logger=record.name, message=message, exc_info=record.exc_info or None)
 
 
 def _dumps(value: Any, default: Any = None, **_: Any) -> bytes:
-    return orjson.dumps(value, default=default or str)
+    """One line of JSON. What orjson refuses (a number beyond 64 bits, a file name that isn't UTF-8) must not end a job."""
+    try:
+        return orjson.dumps(value, default=default or str)
+    except TypeError:
+        return json.dumps(value, default=str, skipkeys=True).encode()

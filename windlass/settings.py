@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -43,10 +45,11 @@ TABLE = (
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
+SYSTEM_DATA = Path("/var/lib/windlass")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the environment says; see `TABLE`."""
+    """What the environment says; see `TABLE`. Its representation holds no secret."""
 
     redis_url: str | None
     documents: Path
@@ -71,42 +74,27 @@ class Settings(msgspec.Struct, frozen=True):
         :raises WindlassError: names the variable, and what was expected.
         """
 
-        def text(name: str) -> str:
-            return environ.get(name) or DEFAULTS[name]
-
-        def number(name: str, low: float, high: float) -> float:
-            try:
-                value = float(text(name))
-            except ValueError:
-                value = float("nan")
-            if not low <= value <= high:
-                raise WindlassError(f"{name}={text(name)}: expected a number from {low:g} to {high:g}")
-            return value
-
-        def choice(name: str, *allowed: str) -> str:
-            if text(name).lower() not in allowed:
-                raise WindlassError(f"{name}={text(name)}: expected one of {', '.join(allowed)}")
-            return text(name).lower()
-
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text("WINDLASS_QUEUE")):
-            raise WindlassError("WINDLASS_QUEUE: expected at most 64 letters, digits, hyphens and underscores")
+        read = _Reader(environ)
         return cls(
-            redis_url=text("REDIS_URL") or None,
-            documents=Path(text("WINDLASS_DOCUMENTS")).expanduser(),
-            data=Path(text("WINDLASS_DATA")).expanduser(),
-            host=text("WINDLASS_HOST"),
-            port=int(number("WINDLASS_PORT", 0, 65535)),
-            body_limit=int(number("WINDLASS_BODY_LIMIT", 1024, 1 << 30)),
-            concurrency=int(number("WINDLASS_CONCURRENCY", 1, 1000)),
-            queue=text("WINDLASS_QUEUE"),
-            key=text("WINDLASS_KEY"),
-            key_file=text("WINDLASS_KEY_FILE"),
-            log_level=choice("WINDLASS_LOG", "debug", "info", "warning", "error"),
-            log_format=choice("WINDLASS_LOG_FORMAT", "json", "console"),
-            lease_seconds=number("WINDLASS_LEASE_SECONDS", 3, 60),
-            drain_seconds=number("WINDLASS_DRAIN_SECONDS", 0, 3600),
-            url=text("WINDLASS_URL") or None,
+            redis_url=read.address("REDIS_URL", "redis", "rediss", "unix"),
+            documents=read.path("WINDLASS_DOCUMENTS"),
+            data=read.path("WINDLASS_DATA"),
+            host=read.text("WINDLASS_HOST"),
+            port=int(read.number("WINDLASS_PORT", 0, 65535, whole=True)),
+            body_limit=int(read.number("WINDLASS_BODY_LIMIT", 1024, 1 << 30, whole=True)),
+            concurrency=int(read.number("WINDLASS_CONCURRENCY", 1, 1000, whole=True)),
+            queue=read.matching("WINDLASS_QUEUE", r"[A-Za-z0-9_-]{1,64}", "letters, digits, hyphens and underscores"),
+            key=read.text("WINDLASS_KEY"),
+            key_file=read.text("WINDLASS_KEY_FILE"),
+            log_level=read.choice("WINDLASS_LOG", "debug", "info", "warning", "error"),
+            log_format=read.choice("WINDLASS_LOG_FORMAT", "json", "console"),
+            lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
+            drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
+            url=read.address("WINDLASS_URL", "http", "https"),
         )
+
+    def __repr__(self) -> str:
+        return f"Settings(documents={str(self.documents)!r}, data={str(self.data)!r}, queue={self.queue!r}, ...)"
 
     def secret_key(self) -> bytes:
         """The key of the hashes of Secrets; made and kept, readable by its owner only, if none is set.
@@ -118,13 +106,72 @@ class Settings(msgspec.Struct, frozen=True):
         path = Path(self.key_file).expanduser() if self.key_file else self.data / "key"
         try:
             if not self.key_file and not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(handle, "w") as file:
-                    file.write(secrets.token_hex(32))
+                _make_key(path)
             return _long_enough(path.read_bytes().strip(), str(path))
         except OSError as error:
             raise WindlassError(f"{path}: the key can't be read or made: {error.strerror}") from None
+
+
+class _Reader:
+    """Values of variables. Errors name the variable; they repeat no value that may hold a password."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str:
+        return self._environ.get(name) or DEFAULTS[name]
+
+    def number(self, name: str, low: float, high: float, *, whole: bool = False) -> float:
+        try:
+            value = float(self.text(name))
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high or (whole and not value.is_integer()):
+            kind = "a whole number" if whole else "a number"
+            raise WindlassError(f"{name}={self.text(name)}: expected {kind} from {low:g} to {high:g}")
+        return value
+
+    def choice(self, name: str, *allowed: str) -> str:
+        if self.text(name).lower() not in allowed:
+            raise WindlassError(f"{name}={self.text(name)}: expected one of {', '.join(allowed)}")
+        return self.text(name).lower()
+
+    def matching(self, name: str, pattern: str, meaning: str) -> str:
+        if not re.fullmatch(pattern, self.text(name)):
+            raise WindlassError(f"{name}: expected at most 64 {meaning}")
+        return self.text(name)
+
+    def address(self, name: str, *schemes: str) -> str | None:
+        text = self.text(name)
+        if text and not (text.isprintable() and text.startswith(tuple(f"{scheme}://" for scheme in schemes))):
+            raise WindlassError(
+                f"{name}: expected an address that begins with {' or '.join(f'{s}://' for s in schemes)}"
+            )
+        return text or None
+
+    def path(self, name: str) -> Path:
+        """A path; an account without a home (a container's) has its data where a system's services have it."""
+        text, home = self.text(name), self._environ.get("HOME", "")
+        if text == DEFAULTS["WINDLASS_DATA"] and home in ("", "/"):
+            return SYSTEM_DATA
+        if text.startswith("~/"):
+            if not home:
+                raise WindlassError(f"{name}={text}: there is no HOME")
+            return Path(home, text[2:])
+        return Path(text)
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key, whole from the first moment on; of several processes at once, one is heard."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # readable by its owner only
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        Path(draft).unlink()
 
 
 def _long_enough(key: bytes, where: str) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pygit2
@@ -25,15 +26,16 @@ from workers.aiogit.errors import (
 from workers.aiogit.gitcli import GitCli, Output, complaint
 from workers.aiogit.model import Limits, Remote
 from workers.aiogit.proof import Proof
+from workers.aiogit.quarantine import quarantine
 from workers.aiogit.store import Store
-from workers.aiogit.unpack import prove_by_git, unpack_error
+from workers.aiogit.unpack import prove_and_admit, unpack_error
 
 
 class CliFetcher:
     """``git ls-remote`` and ``git fetch``."""
 
-    def __init__(self, git: GitCli, address: Address, remote: Remote, limits: Limits) -> None:
-        self._git, self._address, self._remote, self._limits = git, address, remote, limits
+    def __init__(self, store: Store, git: GitCli, address: Address, remote: Remote, limits: Limits) -> None:
+        self._store, self._git, self._address, self._remote, self._limits = store, git, address, remote, limits
 
     async def tip(self, ref: str) -> str | None:
         """
@@ -60,17 +62,20 @@ class CliFetcher:
 
         :raises CommitMissingError: the server no longer has it. :raises GitError: and its kinds.
         """
-        output = await self._fetch(commit, refetch=refetch)
-        if output.code and not is_object_id(ref) and _wants_tips(output):
-            output = await self._fetch(ref, refetch=refetch)
-        if output.code:
-            raise self._error(output)
-        there = await self._git.run(["cat-file", "-e", f"{commit}^{{commit}}"], seconds=self._limits.tip_seconds)
-        if there.code:
-            raise CommitMissingError(f"{self._address} no longer has {commit} at {ref}")
-        await prove_by_git(self._git, commit, self._limits)
+        async with quarantine(self._store.directory) as incoming:
+            output = await self._fetch(commit, incoming, refetch=refetch)
+            if output.code and not is_object_id(ref) and _wants_tips(output):
+                output = await self._fetch(ref, incoming, refetch=refetch)
+            if output.code:
+                raise self._error(output)
+            there = await self._git.run(
+                ["cat-file", "-e", f"{commit}^{{commit}}"], seconds=self._limits.tip_seconds, objects=incoming
+            )
+            if there.code:
+                raise CommitMissingError(f"{self._address} no longer has {commit} at {ref}")
+            await prove_and_admit(self._store, self._git, incoming, commit, self._limits)
 
-    async def _fetch(self, what: str, *, refetch: bool) -> Output:
+    async def _fetch(self, what: str, incoming: Path, *, refetch: bool) -> Output:
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"]
         if refetch:
             options.append("--refetch")
@@ -80,6 +85,7 @@ class CliFetcher:
             file_bytes=self._limits.pack_bytes,
             memory=self._limits.pack_memory,
             network=True,
+            objects=incoming,
         )
 
     def _error(self, output: Output) -> Exception:

@@ -28,11 +28,16 @@ _ENDING_SECONDS = 5.0
 _TOLERATED = ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode")
 """Old slips in real histories, harmless here; everything else that fsck finds refuses the pack."""
 _CONFIG = {
-    "core.hooksPath": os.devnull,
+    "core.bigFileThreshold": "32m",
+    "core.deltaBaseCacheLimit": "64m",
     "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.packedGitLimit": "256m",
+    "core.packedGitWindowSize": "32m",
     "credential.helper": "",
     "fetch.fsckObjects": "true",
     "fetch.recurseSubmodules": "false",
+    "fetch.unpackLimit": "1",
     "fetch.writeCommitGraph": "false",
     "gc.auto": "0",
     "http.followRedirects": "false",
@@ -81,8 +86,11 @@ class GitCli:
         file_bytes: int | None = None,
         memory: int | None = None,
         network: bool = False,
+        objects: Path | None = None,
     ) -> Output:
         """Run ``git ARGUMENTS``; ``file_bytes`` and ``memory`` bound each file it writes and its address space.
+
+        ``objects``: where new objects go, apart from the store's (see ``quarantine``).
 
         :raises GitTimeoutError: not done within ``seconds``; the process group was killed.
         :raises GitError: there is no git.
@@ -95,7 +103,7 @@ class GitCli:
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environment(network=network),
+            env=self._environment(network, objects),
             cwd=self._scratch,
             start_new_session=True,
         )
@@ -107,7 +115,7 @@ class GitCli:
         finally:
             await _end(process)
 
-    def _environment(self, *, network: bool) -> dict[str, str]:
+    def _environment(self, network: bool, objects: Path | None) -> dict[str, str]:
         config = dict(_CONFIG)
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -124,6 +132,11 @@ class GitCli:
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_ATTR_NOSYSTEM": "1",
         }
+        if objects is not None:
+            environment |= {
+                "GIT_OBJECT_DIRECTORY": str(objects),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._directory / "objects"),
+            }
         if network and self._address.scheme == "ssh":
             environment |= {"GIT_SSH_COMMAND": self._ssh_command(), "GIT_SSH_VARIANT": "ssh"}
         elif network:

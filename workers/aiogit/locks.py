@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+LOCK = "windlass.lock"
 _PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 
 
 @asynccontextmanager
 async def store_lock(directory: Path, *, exclusive: bool) -> AsyncIterator[None]:
     """Hold the store's lock: shared for a fetch, exclusive for gc. The kernel drops it when the process dies."""
-    descriptor = os.open(directory / "windlass.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         wanted = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         pause = _PAUSE

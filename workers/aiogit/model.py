@@ -33,7 +33,7 @@ class Limits:
     answer_bytes: int = 4 * MIB
     """What a server may say besides a pack: advertisements, refs, progress."""
     pack_bytes: int = 2048 * MIB
-    pack_memory: int = 3072 * MIB
+    pack_memory: int = 2048 * MIB
     """Address space of a git process that unpacks."""
     inline_objects: int = 1000
     inline_bytes: int = 4 * MIB

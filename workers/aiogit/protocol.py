@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from windlass import __version__
 from workers.aiogit.address import is_object_id
-from workers.aiogit.errors import CommitMissingError, ProtocolError, RefusedRepositoryError, RemoteError
+from workers.aiogit.errors import CommitMissingError, GitError, ProtocolError, RefusedRepositoryError, RemoteError
 from workers.aiogit.pktline import Frame, Mark, encode_all
 
 AGENT = f"windlass/{__version__}"
@@ -175,4 +175,4 @@ class FetchAnswer:
     def _spend(self, size: int) -> None:
         self._allowance -= size + 4
         if self._allowance < 0:
-            raise ProtocolError("the server talks without an end")
+            raise GitError("the server talks without an end")

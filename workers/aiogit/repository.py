@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -72,7 +72,7 @@ class GitRepository:
         self.address = parse_address(remote.url)
         self._session, self._own_session = session, session is None
         self._fetching = asyncio.Lock()
-        self._damaged = False
+        self._suspect = False
         self._store: Store | None = None
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class GitRepository:
             self._store = Store(self.directory)
         self._scratch = tempfile.TemporaryDirectory(prefix="windlass-git-")
         self._git = GitCli(self.directory, self.address, self.remote, Path(self._scratch.name))
-        self._cli = CliFetcher(self._git, self.address, self.remote, self.limits)
+        self._cli = CliFetcher(self._store, self._git, self.address, self.remote, self.limits)
         self._http: SmartHttp | None = None
         if self.address.scheme != "ssh":
             self._session = self._session or new_session()
@@ -148,7 +148,9 @@ class GitRepository:
             diff.segments(path)
         started = time.perf_counter()
         async with self._fetching:
-            if not self._damaged and self.store.has(commit):
+            if self._suspect:
+                await self._mend()
+            if self.store.has(commit):
                 self.store.pin(name, commit)
                 return Fetched(commit, "present", "", 0, 0, time.perf_counter() - started)
             async with store_lock(self.directory, exclusive=False):
@@ -168,18 +170,13 @@ class GitRepository:
         try:
             await self._cli.fetch(ref, commit, refetch=refetch)
         except IncompleteError:
-            if refetch:
-                raise
-            await self._cli.fetch(ref, commit, refetch=True)
-        self.store.reopen()
-        self._damaged = False
+            self._suspect = True
+            raise
         return "git", reason, 0, 0
 
     async def _fetch_v2(self, commit: str, name: str) -> tuple[Way, str, int, int]:
         if self._http is None:
             raise _FallBackError("ssh")
-        if self._damaged:
-            raise _FallBackError("the store is damaged", refetch=True)
         try:
             capabilities = await self._http.capabilities()
             if capabilities is None or not capabilities.usable:
@@ -210,7 +207,6 @@ class GitRepository:
         deadline.reschedule(asyncio.get_running_loop().time() + self.limits.clone_seconds)
         log.info("git.fallback", url=str(self.address), step="unpack", reason=reason, commit=commit)
         await unpack_large(self.store, self._git, stream, commit, self.limits)
-        self.store.reopen()
         return "git", reason, stream.bytes, stream.objects
 
     def _haves(self, name: str) -> list[str]:
@@ -234,7 +230,7 @@ class GitRepository:
         :raises GitError: the commit is not here.
         """
         try:
-            with self._noting_damage():
+            with self._suspecting(commit):
                 found = diff.folder_id(self.store, commit, path)
         except PathError:
             return None
@@ -250,7 +246,7 @@ class GitRepository:
 
     def iter_diff(self, old: str | None, new: str, path: str) -> Iterator[Change]:
         """As :meth:`diff`, found as it is asked for, so that a caller of many can let others have a turn."""
-        with self._noting_damage():
+        with self._suspecting(*([old] if old else []), new):
             yield from diff.changes(self.store, self.limits, old, new, path)
 
     def blob(self, oid: str) -> bytes:
@@ -258,17 +254,28 @@ class GitRepository:
 
         :raises LimitExceededError: larger than ``limits.blob_bytes``. :raises GitError: not here.
         """
-        with self._noting_damage():
+        with self._suspecting():
             return self.store.blob(oid, self.limits.blob_bytes)
 
-    def _noting_damage(self) -> _DamageNote:
-        return _DamageNote(self)
+    @contextmanager
+    def _suspecting(self, *commits: str) -> Iterator[None]:
+        """Something under commits that were proved can't be read: look into the store before the next fetch."""
+        try:
+            yield
+        except IncompleteError as error:
+            if all(map(self.has, commits)):
+                log.error("git.store_suspect", directory=str(self.directory), error=str(error))
+                self._suspect = True
+            raise
 
-    def note_damage(self) -> None:
-        """Something that was proved to be there can't be read: fetch everything anew next time."""
-        if not self._damaged:
-            log.error("git.store_damaged", directory=str(self.directory))
-        self._damaged = True
+    async def _mend(self) -> None:
+        """Check the store, and begin anew where it is broken: everything in it can be fetched again."""
+        async with store_lock(self.directory, exclusive=True):
+            self.store.reopen()
+            if not self._git.available or not await collect.is_sound(self._git, self.limits.clone_seconds):
+                log.error("git.store_rebuilt", directory=str(self.directory))
+                await asyncio.to_thread(self.store.rebuild)
+        self._suspect = False
 
     # -- keeping --------------------------------------------------------------------------------------------------
 
@@ -295,17 +302,3 @@ class GitRepository:
         async with self._fetching, store_lock(self.directory, exclusive=True):
             await collect.collect(self.store, self._git, self.limits.clone_seconds)
         return True
-
-
-class _DamageNote:
-    """Marks the repository when something that must be there is not."""
-
-    def __init__(self, repository: GitRepository) -> None:
-        self._repository = repository
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, IncompleteError):
-            self._repository.note_damage()

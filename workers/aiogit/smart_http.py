@@ -178,7 +178,7 @@ class SmartHttp:
         async for data in answer.content.iter_any():
             left -= len(data)
             if left < 0:
-                raise ProtocolError("the server talks without an end")
+                raise GitError(f"{self._address} talks without an end")
             frames += reader.feed(data)
         if not reader.clean:
             raise ProtocolError("the server's answer ends too early")

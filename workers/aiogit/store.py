@@ -8,6 +8,7 @@ content is only ever data. Several worker processes may share one store.
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +20,7 @@ import pygit2
 import structlog
 
 from workers.aiogit.errors import GitError, IncompleteError, LimitExceededError
+from workers.aiogit.locks import LOCK
 from workers.aiogit.loose import write_loose
 from workers.aiogit.packs import COMMIT, TREE, OverBudgetError, PackObject
 
@@ -60,6 +62,17 @@ class Store:
     def reopen(self) -> None:
         """Forget open packs: another process, or gc, has replaced them."""
         self._repository = pygit2.Repository(str(self.directory))
+
+    def rebuild(self) -> None:
+        """Throw everything away but the lock, and begin anew. The caller holds the store's lock, exclusively."""
+        self.close()
+        for path in self.directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+        self._repository = self._open()
+        self._pins, self._whole = {}, set()
 
     def close(self) -> None:
         self._repository.free()
@@ -143,7 +156,7 @@ class Store:
     def blob(self, oid: str, max_bytes: int) -> bytes:
         """
         :raises LimitExceededError: larger than ``max_bytes``; nothing of it was read.
-        :raises GitError: missing or damaged.
+        :raises IncompleteError: missing or damaged.
         """
         name = pygit2.Oid(hex=oid)
         try:
@@ -152,7 +165,7 @@ class Store:
                 raise LimitExceededError(f"a file of {size} bytes is over the limit of {max_bytes}")
             return bytes(self._repository.odb.read(name)[1])
         except pygit2.GitError:
-            raise GitError(f"the file {oid} is missing or damaged") from None
+            raise IncompleteError(f"the file {oid} is missing or damaged") from None
 
     def write(self, objects: dict[bytes, PackObject]) -> None:
         """Write new objects, loose.

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 
 from workers.aiogit.errors import CorruptPackError, GitError, IncompleteError, LimitExceededError
 from workers.aiogit.gitcli import FSCK_OPTION, GitCli, Output, complaint
 from workers.aiogit.model import Limits
 from workers.aiogit.packs import HEADER_BYTES, PackObject, object_count, read_pack
 from workers.aiogit.proof import Proof, TooLongError
+from workers.aiogit.quarantine import admit, quarantine
 from workers.aiogit.store import Store
 
 _AT_ONCE_BYTES, _AT_ONCE_OBJECTS, _AT_ONCE_STEPS = 64 << 10, 64, 2000
@@ -86,21 +88,43 @@ def _unpack(store: Store, pack: bytes, commit: str, limits: Limits, steps: int |
 
 
 async def unpack_large(store: Store, git: GitCli, stream: PackStream, commit: str, limits: Limits) -> None:
-    """Let ``git index-pack`` take the pack as it arrives, then prove the commit.
+    """Let ``git index-pack`` take the pack as it arrives, prove the commit, and only then let the pack in.
 
     :raises GitError: :raises LimitExceededError:
     """
     arguments = ["index-pack", "--stdin", "--fix-thin", FSCK_OPTION, f"--max-input-size={limits.pack_bytes}"]
+    async with quarantine(store.directory) as incoming:
+        output = await git.run(
+            arguments,
+            seconds=limits.clone_seconds,
+            stdin=stream.rest(),
+            file_bytes=limits.pack_bytes,
+            memory=limits.pack_memory,
+            objects=incoming,
+        )
+        if output.code:
+            raise unpack_error(output, limits)
+        await prove_and_admit(store, git, incoming, commit, limits)
+
+
+async def prove_and_admit(store: Store, git: GitCli, incoming: Path, commit: str, limits: Limits) -> None:
+    """Git's own proof for what came by git (all that ``commit`` reaches and no pin does is there), then let it in.
+
+    :raises IncompleteError: something is missing. :raises GitError: git or the disk failed.
+    """
     output = await git.run(
-        arguments,
-        seconds=limits.clone_seconds,
-        stdin=stream.rest(),
-        file_bytes=limits.pack_bytes,
-        memory=limits.pack_memory,
+        ["rev-list", "--objects", "--quiet", commit, "--not", "--all"], seconds=limits.clone_seconds, objects=incoming
     )
     if output.code:
-        raise unpack_error(output, limits)
-    await prove_by_git(git, commit, limits)
+        text = complaint(output)
+        if any(sign in text for sign in ("missing", "bad object", "ould not read", "unable to read")):
+            raise IncompleteError(f"objects of {commit} are missing: {text}")
+        raise GitError(f"git rev-list: {text}")
+    try:
+        admit(incoming, store.directory)
+    except OSError as error:
+        raise GitError(f"can't write to the store: {error.strerror}") from None
+    store.reopen()
 
 
 def unpack_error(output: Output, limits: Limits) -> Exception:
@@ -111,16 +135,3 @@ def unpack_error(output: Output, limits: Limits) -> Exception:
     if "ut of memory" in text:
         return LimitExceededError(f"the pack takes more than {limits.pack_memory} bytes of memory to unpack")
     return CorruptPackError(f"git refuses the pack: {text}")
-
-
-async def prove_by_git(git: GitCli, commit: str, limits: Limits) -> None:
-    """Git's own proof, for what came by git: everything reachable from ``commit`` but not from a pin is there.
-
-    :raises IncompleteError: something is missing. :raises GitError: git failed.
-    """
-    output = await git.run(["rev-list", "--objects", "--quiet", commit, "--not", "--all"], seconds=limits.clone_seconds)
-    if output.code:
-        text = complaint(output)
-        if "missing" in text or "bad object" in text or "Could not read" in text or "unable to read" in text:
-            raise IncompleteError(f"objects of {commit} are missing: {text}")
-        raise GitError(f"git rev-list: {text}")

@@ -15,6 +15,7 @@ from workers.aiogit.pktline import Mark, encode_all
 Handler = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 RESULT = "application/x-git-upload-pack-result"
+PROBE = "application/x-git-upload-pack-advertisement"
 ADVERTISEMENT = encode_all(
     ["# service=git-upload-pack\n", Mark.FLUSH, "version 2\n", "agent=evil/1\n", "ls-refs\n", "fetch\n",
      "object-format=sha1\n", Mark.FLUSH]
@@ -95,11 +96,11 @@ def always(body: bytes, *, content_type: str = RESULT) -> Handler:
     return answer
 
 
-def endless(start: bytes, again: bytes) -> Handler:
+def endless(start: bytes, again: bytes, *, content_type: str = RESULT) -> Handler:
     """``start``, then ``again`` until the client goes."""
 
     async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": RESULT})
+        response = web.StreamResponse(headers={"Content-Type": content_type})
         await response.prepare(request)
         await response.write(start)
         while True:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.integration.aiogit.conftest import MAIN
-from tests.integration.aiogit.hostile import ADVERTISEMENT, HostileServer, always, endless, packfile, silent
+from tests.integration.aiogit.hostile import ADVERTISEMENT, PROBE, HostileServer, always, endless, packfile, silent
 from tests.unit.aiogit import packing
 from workers.aiogit import Limits, Remote
 from workers.aiogit.errors import (
@@ -20,7 +20,6 @@ from workers.aiogit.errors import (
     GitError,
     GitTimeoutError,
     LimitExceededError,
-    ProtocolError,
     RefusedUrlError,
 )
 from workers.aiogit.packs import BLOB, COMMIT, TREE
@@ -168,16 +167,8 @@ async def test_a_zlib_bomb_of_ten_gigabytes_is_bounded_on_disk(opened, hostile, 
 
 
 async def test_an_advertisement_or_refs_without_an_end_stop(victim, hostile):
-    hostile.answer_probe = endless(b"", encode(b"x" * 10_000))
-
-    async def advertise(request, body):
-        response = web.StreamResponse(headers={"Content-Type": "application/x-git-upload-pack-advertisement"})
-        await response.prepare(request)
-        while True:
-            await response.write(encode(b"capability\n"))
-
-    hostile.answer_probe = advertise
-    with pytest.raises((ProtocolError, GitError)):
+    hostile.answer_probe = endless(ADVERTISEMENT[:-4], encode(b"capability\n" * 50), content_type=PROBE)
+    with pytest.raises(GitError):
         await victim.tip(MAIN)
 
 
@@ -214,7 +205,7 @@ async def test_no_other_host_ever_sees_the_credentials(opened, shop, hostile):
     shop.push({"a.yaml": "1"})
     shop.server.redirect = hostile.url
     repository = await opened(Remote(shop.url, username="ci", password="secret-canary"))
-    with pytest.raises(RefusedUrlError, match="redirects to 127.0.0.1"):
+    with pytest.raises(RefusedUrlError, match="redirects to 127"):
         await repository.tip(MAIN)
     shop.server.redirect = None
     await repository.tip(MAIN)
@@ -269,7 +260,7 @@ async def test_a_refusal_in_the_servers_own_words_is_repeated_safely(victim, hos
 async def test_an_advertised_sha256_is_refused(victim, hostile):
     hostile.answer_probe = always(
         ADVERTISEMENT.replace(b"0017object-format=sha1\n", b"0019object-format=sha256\n"),
-        content_type="application/x-git-upload-pack-advertisement",
+        content_type=PROBE,
     )
     with pytest.raises(Exception, match="SHA-256"):
         await victim.tip(MAIN)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.aiogit.errors import CommitMissingError, ProtocolError, RefusedRepositoryError, RemoteError
+from workers.aiogit.errors import CommitMissingError, GitError, ProtocolError, RefusedRepositoryError, RemoteError
 from workers.aiogit.pktline import FrameReader, Mark
 from workers.aiogit.protocol import (
     Capabilities,
@@ -98,7 +98,7 @@ def test_acknowledgments_are_passed_over():
         ([b"shallow-info\n"], ProtocolError),
         ([b"packfile-uris\n"], ProtocolError),
         ([Mark.FLUSH], ProtocolError),
-        ([b"packfile\n", *[b"\x02" + b"x" * 90] * 20], ProtocolError),
+        ([b"packfile\n", *[b"\x02" + b"x" * 90] * 20], GitError),
     ],
 )
 def test_any_other_answer_is_an_error(frames, error):

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from windlass.documents.types import Application
-from windlass.errors import LeaseLostError, PermanentError, SupersededError
+from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
 from workers.aiogit import Change, GitRepository
@@ -31,6 +31,7 @@ from workers.kube.keys import ObjectKey
 from workers.plan import Entry, Leaving, ObjectError, Plan, Sketch, Wanted, body, plan, resolve
 from workers.render.plain import is_manifest
 from workers.render.tree import ManifestReader, Rendered, render
+from workers.tip import PATIENCE
 
 log = structlog.get_logger(__name__)
 
@@ -181,6 +182,7 @@ class ApplicationRun:
         """Everything that Git wants against everything that the cluster says is ours: no copy of the inventory is believed."""
         wanted = _once(rendered.wanted)
         members, unlisted = await self._applyset.members(self._cluster.discovery)
+        self._refuse_rewind()
         ours = {str(member.key): member for member in members if member.ours}
         known = await read_entries(self._context.redis, self.application.name, sorted(ours))
         self._plan = plan(
@@ -201,6 +203,20 @@ class ApplicationRun:
         self._plan = self._plan._replace(leaving=gone)
         if not wanted and not rendered.errors:
             await self._refuse_empty(len(gone))
+
+    def _refuse_rewind(self) -> None:
+        """Redis forgot what is applied, the cluster did not: an older tip that no push named is not believed at once.
+
+        :raises TransientError: it is looked at again; what is the tip still, `PATIENCE` seconds later, is believed.
+        """
+        applied, last = self._applyset.revision, self.state.last
+        if self._record.event or applied in ("", self.commit) or not self.repository.has(applied):
+            return
+        if not self.repository.is_ancestor(self.commit, applied):
+            return
+        seen_before = last is not None and last.revision == self.commit and time.time() - last.started >= PATIENCE
+        if not seen_before:
+            raise TransientError(f"the tip is older than {applied[:10]}, which is applied: waiting whether it stays so")
 
     def _drifted(self, member: Member, known: Entry | None) -> bool:
         """Was the object changed behind our back? By a person's tool, or in the fields that we own."""

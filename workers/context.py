@@ -21,6 +21,8 @@ from workers.cluster import Clusters
 
 log = structlog.get_logger(__name__)
 
+TIDY_SECONDS = 600.0
+
 
 class Repositories:
     """The bare stores of the repositories in use; one is made anew when the document's address or credentials change."""
@@ -122,6 +124,16 @@ class Context:
                 await access.discovery.resource("v1", "Namespace")
             except WindlassError as error:
                 log.warning("cluster.unreachable", cluster=name, error=str(error))
+
+    async def tidy(self) -> None:
+        """Pack what the fetches left behind, now and then; a store that needs nothing is left alone."""
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            for repository in self.repositories.all():
+                try:
+                    await repository.gc()
+                except WindlassError as error:
+                    log.warning("git.not_tidied", error=str(error))
 
     async def close(self) -> None:
         await self.repositories.close()

@@ -47,7 +47,7 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         redis=redis,
         keeper=keeper,
         functions={"reconcile": Reconciler(context, reporter).reconcile},
-        services=[context.warm, sweeper.sweep, sweeper.retry, sweeper.documents, reporter.run],
+        services=[context.warm, context.tidy, sweeper.sweep, sweeper.retry, sweeper.documents, reporter.run],
         concurrency=settings.concurrency,
         drain_seconds=settings.drain_seconds,
     )

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from windlass.documents.types import Application, Repository
 from windlass.errors import PermanentError, TransientError, WindlassError
@@ -122,7 +123,11 @@ class Reporter:
         said: dict[str, float] = {}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
             while True:
-                wait = await self._say_due(session, said)
+                try:
+                    wait = await self._say_due(session, said)
+                except RedisError as error:
+                    log.warning("redis.unreachable", error=str(error))
+                    wait = EVERY
                 self._wake.clear()
                 try:
                     await asyncio.wait_for(self._wake.wait(), wait)

@@ -45,10 +45,6 @@ POP_SECONDS = 2
 RECONNECT_SECONDS = 0.5
 
 
-class HandedBackError(Exception):
-    """Raised by a function that put its work back into the queue: the job itself is done."""
-
-
 class WindlassWorker(BaseWorker):
     """Runs the jobs of one queue."""
 
@@ -211,8 +207,6 @@ class WindlassWorker(BaseWorker):
         except asyncio.CancelledError:
             await self._succeeded(job, execution, "cancelled")
             raise
-        except HandedBackError as error:
-            await self._succeeded(job, execution, str(error))
         except Exception:  # noqa: BLE001 - RQ's own bookkeeping takes whatever a job raises
             job.retries_left = 0
             await self._failed(job, execution)

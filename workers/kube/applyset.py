@@ -90,6 +90,11 @@ class ApplySet:
         holder of the lease (see `ensure`) whether its own memory of the parent still holds."""
         return self._known.version if self._known else ""
 
+    @property
+    def revision(self) -> str:
+        """The commit that the parent names, as last seen: applied, or at most `REVISION_SECONDS` older than what is."""
+        return self._known.revision if self._known else ""
+
     async def read(self) -> Parent | None:
         """What the parent says now; None: there is none.
 

@@ -7,7 +7,6 @@ value: it may be a Secret's.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import struct
 from typing import Any
@@ -135,7 +134,7 @@ def _integral(number: float) -> int | float:
 def _binary(text: str) -> str:
     try:
         return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, not UTF-8
         raise ScalarError("!!binary: expected base64 of UTF-8 text") from None
 
 

@@ -60,7 +60,7 @@ class Parsed:
         node, line = self._node, self.line
         for step in path:
             if isinstance(node, MappingNode):
-                found = [(key, value) for key, value in node.value if key.value == step]
+                found = [(key, value) for key, value in node.value if _key(key) == step]
                 if not found:
                     break
                 line, node = _line(found[-1][0]), found[-1][1]
@@ -185,7 +185,8 @@ class _Builder:
             if key_node.value == "<<" and key_node.tag is PLAIN and not key_node.style:
                 merged |= self._merge(value_node, built, depth)
                 continue
-            key = self._key(key_node)
+            key = _key(key_node)
+            self._text -= len(key)
             if key in built:
                 if key not in merged:
                     raise YamlError(f"the key {_short(key)} is there twice", _line(key_node))
@@ -209,18 +210,17 @@ class _Builder:
         built.update(brought)
         return set(brought)
 
-    def _key(self, node: Node) -> str:
-        if type(node) is not ScalarNode:
-            raise YamlError("a key must not be a mapping or a list", _line(node))
-        text, tag = node.value, node.tag
-        self._text -= len(text)
-        if tag is PLAIN and not node.style:
-            key = text if text and text[0] not in scalars.SPECIAL else _checked(node, scalars.plain_key, text)
-        elif tag is LITERAL or tag is PLAIN:
-            key = text
-        else:
-            key = _checked(node, scalars.key, _checked(node, scalars.tagged, tag, text))
-        return str(key)
+
+def _key(node: Node) -> str:
+    """The name that JSON has for a mapping's key."""
+    if type(node) is not ScalarNode:
+        raise YamlError("a key must not be a mapping or a list", _line(node))
+    text, tag = node.value, node.tag
+    if tag is PLAIN and not node.style:
+        return str(text if text and text[0] not in scalars.SPECIAL else _checked(node, scalars.plain_key, text))
+    if tag is LITERAL or tag is PLAIN:
+        return str(text)
+    return str(_checked(node, scalars.key, _checked(node, scalars.tagged, tag, text)))
 
 
 def _checked(node: Node, function: Any, *arguments: str) -> Any:

@@ -57,6 +57,7 @@ def test_text_in_a_block_stays_text(text: str, indent: int) -> None:
 @example(b"&a [*a]")
 @example(b"\xff\xfe\x00")
 @example(b"a: !!float 1e999")
+@example("!!binary \xa0".encode())
 @settings(max_examples=400)
 def test_any_bytes_are_documents_or_an_error_with_a_line(data: bytes) -> None:
     lines = data.count(b"\n") + data.count(b"\r") + 2

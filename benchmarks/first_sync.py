@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 from benchmarks.bare import BareCluster
@@ -65,6 +66,7 @@ async def _round(parts: Stage, bare: BareCluster, number: int) -> float:
             if time.perf_counter() - started > 300:
                 raise RuntimeError(f"{count} of {OBJECTS} objects after 300 s:\n{windlass.log('worker')[-3000:]}")
             await asyncio.sleep(0.1)
+        print((await asyncio.to_thread(windlass.last_run, name)).durations, file=sys.stderr)
         seconds = (await asyncio.to_thread(windlass.last_run, name)).durations["total"] / 1000
     finally:
         windlass.stop()

@@ -116,11 +116,10 @@ class Context:
         return bool(await self.redis.hget(application_key(application), "revision"))
 
     async def warm(self) -> None:
-        """Connect to the clusters in use before the first push comes: it must not wait for imports and handshakes."""
-        used = {app.spec.destination.cluster for app in self.catalog.applications.values()}
-        for name in sorted(used):
+        """Connect to the clusters before the first push comes: it must not wait for handshakes and discovery."""
+        for name, document in self.catalog.clusters.items():
             try:
-                access = await self.clusters.get(self.catalog.clusters[name])
+                access = await self.clusters.get(document)
                 await access.discovery.resource("v1", "Namespace")
             except WindlassError as error:
                 log.warning("cluster.unreachable", cluster=name, error=str(error))

@@ -58,15 +58,16 @@ async def _measure(parts: Stage, count: int) -> None:
                 ),
             )
             windlass.start()
-            await _settled(windlass, 600)
             trees = {name: parts.open_work_tree(name) for name in names}
+            if not await _settled(windlass, trees, 600):
+                raise RuntimeError(f"the first sync did not end:\n{windlass.log('worker')[-3000:]}")
             stop = asyncio.Event()
             committer = asyncio.create_task(_commit(trees, each, stop))
             times = await _load(windlass, names, urls, trees)
             stop.set()
             await committer
             await _announce(windlass, names, urls, trees)
-            settled = await _settled(windlass, 120)
+            settled = await _settled(windlass, trees, 120)
             tell(
                 "webhook_ack",
                 repositories=count,
@@ -82,7 +83,7 @@ async def _measure(parts: Stage, count: int) -> None:
 
 
 def _body(url: str, before: str, after: str) -> bytes:
-    update = {"ref": "refs/heads/main", "before": before, "after": after}
+    update = {"ref": "refs/heads/main", "after": after} | ({"before": before} if before else {})
     return json.dumps({"repository": url, "updates": [update]}).encode() + b" " * (next(_NUMBERS) % 4096)
 
 
@@ -143,11 +144,12 @@ async def _announce(windlass: Windlass, names: list[str], urls: dict[str, str], 
                 assert answer.status in (200, 202), answer.status
 
 
-async def _settled(windlass: Windlass, timeout: float) -> bool:
+async def _settled(windlass: Windlass, trees: dict[str, WorkTree], timeout: float) -> bool:
     """Is every application at the last commit of its source, and nothing waiting?"""
     deadline = time.monotonic() + timeout
+    heads = {name: tree.head for name, tree in trees.items()}
     while time.monotonic() < deadline:
-        if await asyncio.to_thread(windlass.settled):
+        if await asyncio.to_thread(windlass.settled, heads):
             return True
         await asyncio.sleep(1)
     return False

@@ -82,6 +82,7 @@ class Reconciler:
         if view is None:
             await self._context.queue.finish(run, error="no valid document follows this source")
             return {"source": run.source, "outcome": "no valid document follows this source"}
+        queued = round((time.time() - run.hints[-1].received_at) * 1000, 2) if run.hints else 0.0
         started = time.perf_counter()
         repository = await self._context.repositories.get(view.repository)
         async with _ahead(repository, view.ref, run):
@@ -91,7 +92,7 @@ class Reconciler:
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
         read = time.perf_counter()
         fetched = await repository.fetch(view.ref, tip, paths=_paths(view.applications), name=run.source)
-        durations = {"tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
+        durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         affected = await self._affected(run, view, repository, tip)
         await self._context.queue.advance(
             run,

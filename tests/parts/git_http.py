@@ -25,7 +25,7 @@ class GitHttp:
         self.down = False  # set: every request is answered 503
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
     def url(self) -> str:
@@ -54,6 +54,7 @@ class GitHttp:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = -1  # head and body in one packet
+            disable_nagle_algorithm = True  # or every answer waits 40 ms for an acknowledgement
 
             def log_message(self, *_: object) -> None:
                 """The requests are kept, not printed."""

@@ -11,12 +11,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 import yaml
 from redis.asyncio import Redis
 
+from windlass.documents.types import source_id
 from windlass.state import ApplicationState, RunRecord, read_state
 
 API_VERSION = "windlass.dev/v1alpha1"
@@ -146,6 +148,24 @@ class Windlass:
         assert run.revision == commit, f"the last run is of {run.revision}"
         assert run.received is not None
         return run.received
+
+    def settled(self, heads: Mapping[str, str]) -> bool:
+        """Is every application at the head (repository -> commit of main) of its source, and is nothing left to do?"""
+        return asyncio.run(self._settled(heads))
+
+    async def _settled(self, heads: Mapping[str, str]) -> bool:
+        async with Redis.from_url(self.environment["REDIS_URL"]) as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for name in heads:
+                key = f"windlass:source:{source_id(name, 'refs/heads/main')}"
+                pipeline.hmget(key, "processed", "gen", "done")
+                pipeline.scard(f"{key}:dirty")
+            answers = await pipeline.execute()
+        rows = zip(heads.values(), answers[::2], answers[1::2], strict=True)
+        return all(
+            processed == head.encode() and generation == done and not dirty
+            for head, (processed, generation, done), dirty in rows
+        )
 
     async def _state(self, name: str) -> ApplicationState:
         async with Redis.from_url(self.environment["REDIS_URL"]) as redis:

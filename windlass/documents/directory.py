@@ -110,16 +110,24 @@ def _walk(root: str, folder: str, prefix: str, around: frozenset[str]) -> Iterat
         return
     for entry in entries:
         path, name = entry.path, prefix + os.fsencode(entry.name).decode(errors="backslashreplace")
-        if entry.is_symlink():
+        link = entry.is_symlink()
+        if link:
             path = os.path.realpath(path)
-            if not path.startswith(root + os.sep):
+            if not (path + os.sep).startswith(root + os.sep):
                 yield _File(Path(path), name, (), "a link that leaves the directory is not followed")
                 continue
-        if entry.is_dir():
+        if _is_folder(path) if link else entry.is_dir():
             if path not in around:
                 yield from _walk(root, path, f"{name}/", around | {path})
         elif name.endswith(SUFFIXES):
             yield _file(path, name)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # behind a folder that may not be entered
+        return False
 
 
 def _file(location: str, name: str) -> _File:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ def test_an_empty_environment_is_enough() -> None:
         ("WINDLASS_LOG", "loud"),
         ("WINDLASS_LEASE_SECONDS", "nan"),
         ("WINDLASS_QUEUE", "a b"),
+        ("WINDLASS_PORT", "80.5"),
+        ("WINDLASS_LOG_FORMAT", "xml"),
+        ("WINDLASS_URL", "javascript:alert(1)"),
+        ("WINDLASS_URL", "https://windlass.example/\n"),
+        ("REDIS_URL", "localhost:6379"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
@@ -47,3 +53,37 @@ def test_a_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> No
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(WindlassError, match="32"):
         Settings.from_env({"WINDLASS_KEY": "short"}).secret_key()
+
+
+def test_no_password_is_in_an_error_or_a_representation() -> None:
+    with pytest.raises(WindlassError) as caught:
+        Settings.from_env({"REDIS_URL": "http://:canary@redis"})
+    assert "canary" not in str(caught.value)
+    settings = Settings.from_env({"REDIS_URL": "redis://:canary@redis:6379/0", "WINDLASS_KEY": "canary" * 8})
+    assert settings.redis_url == "redis://:canary@redis:6379/0"
+    assert "canary" not in repr(settings)
+
+
+def test_data_is_below_the_home_or_where_services_have_it() -> None:
+    assert Settings.from_env({"HOME": "/home/a"}).data == Path("/home/a/.local/share/windlass")
+    assert Settings.from_env({"HOME": "/"}).data == Path("/var/lib/windlass")
+    assert Settings.from_env({}).data == Path("/var/lib/windlass")
+    assert Settings.from_env({"WINDLASS_DOCUMENTS": "~/d", "HOME": "/home/a"}).documents == Path("/home/a/d")
+    with pytest.raises(WindlassError, match="WINDLASS_DOCUMENTS=~/d: there is no HOME"):
+        Settings.from_env({"WINDLASS_DOCUMENTS": "~/d"})
+
+
+def test_processes_that_make_the_key_at_once_have_the_same(tmp_path: Path) -> None:
+    settings = Settings.from_env({"WINDLASS_DATA": str(tmp_path / "data")})
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: settings.secret_key(), range(64)))
+    assert len(keys) == 1
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["key"]
+
+
+def test_a_key_file_is_read_and_never_made(tmp_path: Path) -> None:
+    settings = Settings.from_env({"WINDLASS_KEY_FILE": str(tmp_path / "k")})
+    with pytest.raises(WindlassError, match="can't be read"):
+        settings.secret_key()
+    (tmp_path / "k").write_text("x" * 40 + "\n")
+    assert settings.secret_key() == b"x" * 40

@@ -41,9 +41,11 @@ async def measure(sizes: list[int]) -> None:
 async def _measure(parts: Stage, count: int) -> None:
     namespace = f"ack-{count}"
     each = APPLICATIONS // count
-    files = {f"app-{i:04d}/cm.yaml": config_map(i, "first") for i in range(each)}
     names = [f"ack-{count}-{i:03d}" for i in range(count)]
-    urls = {name: parts.bare_repository(name, files) for name in names}
+    urls = {
+        name: parts.bare_repository(name, dict(_manifest(place * each + i, i, "first") for i in range(each)))
+        for place, name in enumerate(names)
+    }
     async with BareCluster(parts.kubeconfig) as bare:
         await bare.create_namespace(namespace)
         windlass = parts.windlass(f"ack-{count}")
@@ -80,6 +82,11 @@ async def _measure(parts: Stage, count: int) -> None:
         finally:
             windlass.stop()
         await bare.delete_namespace(namespace)
+
+
+def _manifest(number: int, index: int, value: str) -> tuple[str, str]:
+    """The one file of a repository's ``index``-th application; ``number`` names its object among all."""
+    return f"app-{index:04d}/cm.yaml", config_map(number, value)
 
 
 def _body(url: str, before: str, after: str) -> bytes:
@@ -126,9 +133,9 @@ async def _commit(trees: dict[str, WorkTree], each: int, stop: asyncio.Event) ->
     names = list(trees)
     while not stop.is_set():
         tree = trees[names[number % len(names)]]
-        index = number * 7919 % each
-        content = config_map(index, str(time.time()))
-        await asyncio.to_thread(tree.commit_and_push, {f"app-{index:04d}/cm.yaml": content})
+        place, index = number % len(names), number * 7919 % each
+        file, content = _manifest(place * each + index, index, str(time.time()))
+        await asyncio.to_thread(tree.commit_and_push, {file: content})
         number += 1
         await asyncio.sleep(COMMIT_EVERY)
 

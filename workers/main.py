@@ -6,6 +6,7 @@ import asyncio
 import gc
 
 from redis import Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
 from windlass.documents.directory import DocumentDirectory
@@ -18,6 +19,8 @@ from workers.sweeper import Sweeper
 from workers.worker import WindlassWorker
 
 SOCKET_SECONDS = 10.0
+REDIS_CONNECTIONS = 32
+"""More than that only wait: thousands of applications may want one at once."""
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:
@@ -27,9 +30,14 @@ def run(settings: Settings, *, fresh_redis: bool = False) -> None:
 
 async def _run(settings: Settings, fresh_redis: bool) -> None:
     assert settings.redis_url is not None
-    redis = AsyncRedis.from_url(
-        settings.redis_url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=None,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
     )
+    redis = AsyncRedis.from_pool(pool)
     connection = Redis.from_url(settings.redis_url, socket_connect_timeout=SOCKET_SECONDS)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     context = Context(

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 
 from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application
@@ -54,6 +55,8 @@ class Reconciler:
             except LeaseLostError as error:
                 log.error("source.lost", error=str(error))
                 return {"source": source, "outcome": "another worker has it"}
+            except RedisError:
+                raise  # nothing can be recorded now: the job comes back
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end up in the source's state, not in a lost job
                 return await self._failed(run, error)
             finally:
@@ -204,7 +207,8 @@ class _Group:
     async def reconcile(
         self, application: Application, commit: str, hint: Hint | None, fetch: str, durations: dict[str, float]
     ) -> Outcome:
-        lease = await self._context.leases.acquire("application", application.name)
+        async with self._gate:
+            lease = await self._context.leases.acquire("application", application.name)
         try:
             one = ApplicationRun(
                 self._context,
@@ -235,7 +239,7 @@ class _Group:
             if one.leaving:
                 await self._applied.wait()
                 await one.prune(self.still_newest)
-        except (asyncio.CancelledError, LeaseLostError):
+        except (asyncio.CancelledError, LeaseLostError, RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
             one.fail(error)

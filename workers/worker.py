@@ -207,6 +207,8 @@ class WindlassWorker(BaseWorker):
         except asyncio.CancelledError:
             await self._succeeded(job, execution, "cancelled")
             raise
+        except RedisError:
+            raise  # left as it is: without heartbeats RQ's clean-up has it back in the queue in seconds
         except Exception:  # noqa: BLE001 - RQ's own bookkeeping takes whatever a job raises
             job.retries_left = 0
             await self._failed(job, execution)

@@ -131,7 +131,11 @@ def test_the_hash_of_a_secret_cannot_be_computed_without_the_key() -> None:
     assert content_hash(secret, b"one key") != content_hash(secret, b"another key")
 
 
-@given(st.dictionaries(st.text(min_size=1), st.integers(-(2**63), 2**63 - 1) | st.text() | st.lists(st.booleans()), max_size=6))
+@given(
+    st.dictionaries(
+        st.text(min_size=1), st.integers(-(2**63), 2**63 - 1) | st.text() | st.lists(st.booleans()), max_size=6
+    )
+)
 def test_the_order_of_keys_never_changes_the_hash(content: dict[str, Any]) -> None:
     assert content_hash(content, KEY) == content_hash(dict(reversed(content.items())), KEY)
 

@@ -101,7 +101,10 @@ async def run_all(settings: Settings) -> int:
                 )
             click.echo(f"windlass: webhooks on http://{settings.host}:{settings.port}/webhooks/NAME", err=True)
             click.echo(f"windlass: queues on http://127.0.0.1:{dashboard_port}/", err=True)
-            click.echo(f"windlass: REDIS_URL={environment.get('REDIS_URL', settings.redis_url)}", err=True)
+            click.echo(
+                f"windlass: Redis {'embedded: REDIS_URL=' + environment['REDIS_URL'] if embedded else 'as REDIS_URL says'}",
+                err=True,
+            )
             return await _watch(processes, stop)
         finally:
             await _end(processes)

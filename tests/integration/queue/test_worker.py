@@ -40,7 +40,13 @@ class Bench:
         """A job as the queue's script writes it, or with other ``data`` and fields."""
         call = f'["reconcile", null, ["{job_id.rpartition("-")[0]}", 1, "d"], {{}}]'.encode()
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        content = {"data": data or call, "status": "queued", "origin": "windlass", "created_at": now, "enqueued_at": now}
+        content = {
+            "data": data or call,
+            "status": "queued",
+            "origin": "windlass",
+            "created_at": now,
+            "enqueued_at": now,
+        }
         self.redis.hset(
             f"rq:job:{job_id}", mapping={**content, "retries_left": "2", "timeout": "100", "description": "d", **fields}
         )

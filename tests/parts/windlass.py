@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +17,11 @@ from typing import IO
 import yaml
 from redis.asyncio import Redis
 
+from tests.parts.process import die_with_parent, free_port
 from windlass.documents.types import source_id
 from windlass.state import ApplicationState, RunRecord, read_state
 
 API_VERSION = "windlass.dev/v1alpha1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def repository(
@@ -199,6 +193,7 @@ class Windlass:
             stderr=log,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     def _ready(self, process: subprocess.Popen[bytes], timeout: float = 20) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.parts.control_plane import ControlPlane
 from tests.parts.git import WorkTree
-from tests.parts.git_http import GitHttp
+from tests.parts.git_http import GitHttpProcess
 from tests.parts.gitea import ForgeRepository, Gitea
 from tests.parts.redis_server import RedisServer
 from tests.parts.windlass import Windlass
@@ -19,7 +19,9 @@ from tests.parts.windlass import Windlass
 class Stage:
     """The parts of one measure."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, redis: RedisServer, forge: Gitea | None, git: GitHttp) -> None:
+    def __init__(
+        self, folder: Path, kubeconfig: Path, redis: RedisServer, forge: Gitea | None, git: GitHttpProcess
+    ) -> None:
         self.folder, self.kubeconfig = folder, kubeconfig
         self._redis, self._forge, self._git = redis, forge, git
         self._trees: dict[str, WorkTree] = {}
@@ -70,5 +72,5 @@ def stage(name: str, *, forge: bool) -> Iterator[Stage]:
             kubeconfig,
             stack.enter_context(RedisServer(folder)),
             stack.enter_context(Gitea(folder / "gitea")) if forge else None,
-            stack.enter_context(GitHttp(folder / "git")),
+            stack.enter_context(GitHttpProcess(folder / "git")),
         )

@@ -5,25 +5,27 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.parts.git import ENVIRONMENT, WorkTree, git
+from tests.parts.process import Part, answers, free_port
 
 
 class GitHttp:
     """Serves the bare repositories below ``root``; every request's path and headers are kept in ``requests``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, port: int = 0, keep_requests: bool = True) -> None:
+        self.root, self._keep_requests = root, keep_requests
         root.mkdir(parents=True, exist_ok=True)
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.password: str | None = None  # set: basic authentication by any user with it
         self.redirect: str | None = None  # set: every request is answered 302 to here
         self.down = False  # set: every request is answered 503
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -33,10 +35,12 @@ class GitHttp:
 
     def create(self, name: str) -> str:
         """A new bare repository; returns its URL."""
-        git("init", "-q", "--bare", "-b", "main", str(self.root / f"{name}.git"))
-        git("config", "http.receivepack", "true", cwd=self.root / f"{name}.git")
-        git("config", "uploadpack.allowAnySHA1InWant", "true", cwd=self.root / f"{name}.git")
+        _create(self.root, name)
         return f"{self.url}/{name}.git"
+
+    def serve_forever(self) -> None:
+        """Serve in this thread, until the process ends."""
+        self._server.serve_forever()
 
     def work_tree(self, name: str, folder: Path) -> WorkTree:
         """A work tree whose pushes go to the bare repository's folder, past HTTP."""
@@ -67,7 +71,8 @@ class GitHttp:
 
             def _serve(self) -> None:
                 body = self._body()
-                server.requests.append((self.command, self.path, dict(self.headers.items())))
+                if server._keep_requests:
+                    server.requests.append((self.command, self.path, dict(self.headers.items())))
                 if server.down:
                     return self._answer(503, {}, b"")
                 if server.redirect is not None:
@@ -124,3 +129,47 @@ class GitHttp:
                 self.wfile.write(content)
 
         return Handler
+
+
+def _create(root: Path, name: str) -> None:
+    repository = root / f"{name}.git"
+    git("init", "-q", "--bare", "-b", "main", str(repository))
+    git("config", "http.receivepack", "true", cwd=repository)
+    git("config", "uploadpack.allowAnySHA1InWant", "true", cwd=repository)
+
+
+class GitHttpProcess:
+    """The same server as a process of its own: a measure's clock must not share an interpreter with it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.port = root, free_port()
+        self._part: Part | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def create(self, name: str) -> str:
+        """A new bare repository; returns its URL."""
+        _create(self.root, name)
+        return f"{self.url}/{name}.git"
+
+    def work_tree(self, name: str, folder: Path) -> WorkTree:
+        """A work tree whose pushes go to the bare repository's folder, past HTTP."""
+        return WorkTree(folder, str(self.root / f"{name}.git"))
+
+    def __enter__(self) -> GitHttpProcess:
+        self.root.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tests.parts.git_http", str(self.root), str(self.port)]
+        self._part = Part("git-http", command, self.root / "git-http.log")
+        self._part.wait_ready(answers(self.port))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._part is not None:
+            self._part.stop()
+
+
+if __name__ == "__main__":
+    server = GitHttp(Path(sys.argv[1]), port=int(sys.argv[2]), keep_requests=False)
+    server.serve_forever()

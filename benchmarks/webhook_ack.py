@@ -63,9 +63,10 @@ async def _measure(parts: Stage, count: int) -> None:
             trees = {name: parts.open_work_tree(name) for name in names}
             if not await _settled(windlass, trees, 600):
                 raise RuntimeError(f"the first sync did not end:\n{windlass.log('worker')[-3000:]}")
+            heads = {name: tree.head for name, tree in trees.items()}
             stop = asyncio.Event()
-            committer = asyncio.create_task(_commit(trees, each, stop))
-            times = await _load(windlass, names, urls, trees)
+            committer = asyncio.create_task(_commit(trees, heads, each, stop))
+            times = await _load(windlass, names, urls, heads)
             stop.set()
             await committer
             await _announce(windlass, names, urls, trees)
@@ -99,15 +100,14 @@ def _headers(windlass: Windlass, body: bytes) -> dict[str, str]:
     return {"X-Windlass-Signature": f"sha256={digest}", "Content-Type": "application/json"}
 
 
-async def _load(windlass: Windlass, names: list[str], urls: dict[str, str], trees: dict[str, WorkTree]) -> list[float]:
+async def _load(windlass: Windlass, names: list[str], urls: dict[str, str], heads: dict[str, str]) -> list[float]:
     times: list[float] = []
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def push(number: int) -> None:
             name = names[number % len(names)]
-            head = trees[name].head
-            body = _body(urls[name], head, head)
+            body = _body(urls[name], heads[name], heads[name])
             headers = _headers(windlass, body)
             started = time.perf_counter()
             async with session.post(f"{windlass.url}/webhooks/{name}", data=body, headers=headers) as answer:
@@ -128,14 +128,14 @@ async def _load(windlass: Windlass, names: list[str], urls: dict[str, str], tree
     return times
 
 
-async def _commit(trees: dict[str, WorkTree], each: int, stop: asyncio.Event) -> None:
+async def _commit(trees: dict[str, WorkTree], heads: dict[str, str], each: int, stop: asyncio.Event) -> None:
     number = 0
     names = list(trees)
     while not stop.is_set():
         tree = trees[names[number % len(names)]]
         place, index = number % len(names), number * 7919 % each
         file, content = _manifest(place * each + index, index, str(time.time()))
-        await asyncio.to_thread(tree.commit_and_push, {file: content})
+        heads[names[place]] = await asyncio.to_thread(tree.commit_and_push, {file: content})
         number += 1
         await asyncio.sleep(COMMIT_EVERY)
 

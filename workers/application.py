@@ -206,6 +206,7 @@ class ApplicationRun:
                 ObjectError(group_kind, "", 0, f"can't be listed, so nothing of it is pruned: {reason}", retry=True)
             )
         named = {str(key) for s in wanted if isinstance(key := self._key(s), ObjectKey)}
+        await self._claims.assert_ours(sorted(named & ours.keys()))
         gone = tuple(Leaving(m.key, m.api_version) for name, m in ours.items() if name not in named)
         self._plan = self._plan._replace(leaving=gone)
         if not wanted and not rendered.errors:

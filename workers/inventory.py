@@ -54,6 +54,12 @@ class Claims:
                 refused.update(await self._contest(taken))
         return refused
 
+    async def assert_ours(self, keys: Sequence[str]) -> None:
+        """Claim objects that the cluster says are ours and Git still wants: whoever claimed them meanwhile was early."""
+        for start in range(0, len(keys), SLICE):
+            part = keys[start : start + SLICE]
+            await self._redis.hset(self._key, mapping=dict.fromkeys(part, self._application))
+
     async def _contest(self, keys: Sequence[str]) -> dict[str, str]:
         holders = await self._redis.hmget(self._key, keys)
         refused = {}

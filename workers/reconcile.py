@@ -119,7 +119,7 @@ class Reconciler:
         deadline = time.monotonic() + DOCUMENTS_PATIENCE
         while True:
             view = self._context.catalog.sources.get(source)
-            if view is not None and view.digest == digest:
+            if view is not None and view.digest in (digest, await self._context.queue.digest(source)):
                 return view
             if not self._context.reload() and time.monotonic() < deadline and digest:
                 log.warning("documents.differ", job=digest, worker=view.digest if view else None)

@@ -19,7 +19,7 @@ from workers.context import Context
 from workers.inventory import Claims
 from workers.kube.apply import Applier
 from workers.kube.applyset import ApplySet
-from workers.kube.errors import ApiError
+from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
 from workers.plan import Entry, Leaving, ObjectError, Plan, Wanted, body
 from workers.render.tree import ManifestReader
@@ -145,6 +145,8 @@ class Writer:
         except ApiError as error:
             if error.missing:
                 self._cluster.discovery.forget(resource)
+            if isinstance(error, ConflictError) and error.application:
+                await self._claims.release([str(wanted.key)])
             self._fail(wanted, str(error), retry=error.retryable)
             return
         self._progress.record.applied += 1

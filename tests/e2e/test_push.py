@@ -205,6 +205,63 @@ def test_after_redis_lost_its_memory_nothing_is_written_that_did_not_change(worl
     assert world.value("m3") == "2"
 
 
+def test_a_new_application_document_is_applied_without_a_restart(world: World) -> None:
+    world.push({"other/o.yaml": config_map("o", "1")}, wait=False)
+    second = f"{world.name}-second"
+    world.windlass.write(
+        repository(world.name, world.url, forge="generic"),
+        cluster("local", world.kubeconfig),
+        application(world.name, repository=world.name, path="manifests", namespace=world.name),
+        application(second, repository=world.name, path="other", namespace=world.name),
+    )
+    deadline = time.monotonic() + 10
+    while world.value("o") != "1":
+        assert time.monotonic() < deadline, world.windlass.log("worker")[-3000:]
+        time.sleep(0.05)
+
+
+def test_an_object_that_moves_between_two_applications_is_handed_over(world: World) -> None:
+    second = f"{world.name}-second"
+    world.windlass.write(
+        repository(world.name, world.url, forge="generic"),
+        cluster("local", world.kubeconfig),
+        application(world.name, repository=world.name, path="manifests", namespace=world.name),
+        application(second, repository=world.name, path="other", namespace=world.name),
+    )
+    world.push({"manifests/moves.yaml": config_map("moves", "1"), "other/o.yaml": config_map("o", "1")})
+    path = f"/api/v1/namespaces/{world.name}/configmaps/moves"
+    before = world.cluster.get(path)
+    run = world.push({"manifests/moves.yaml": None, "other/moves.yaml": config_map("moves", "2")})
+    assert run.errors == []
+    deadline = time.monotonic() + 10
+    while world.value("moves") != "2":
+        assert time.monotonic() < deadline, world.windlass.log("worker")[-3000:]
+        time.sleep(0.05)
+    after = world.cluster.get(path)
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    managers = {entry["manager"] for entry in after["metadata"]["managedFields"]}
+    assert managers == {f"windlass/{second}"}
+
+
+def test_two_applications_never_share_an_object(world: World) -> None:
+    second = f"{world.name}-second"
+    world.windlass.write(
+        repository(world.name, world.url, forge="generic"),
+        cluster("local", world.kubeconfig),
+        application(world.name, repository=world.name, path="manifests", namespace=world.name),
+        application(second, repository=world.name, path="other", namespace=world.name),
+    )
+    world.push({"other/a.yaml": config_map("a", "mine!")}, wait=False)
+    deadline = time.monotonic() + 10
+    while not (errors := world.windlass.last_run(second).errors):
+        assert time.monotonic() < deadline, world.windlass.log("worker")[-3000:]
+        time.sleep(0.05)
+    assert world.name in errors[0]
+    assert world.value("a") == "1"
+
+
 def test_a_killed_worker_a_killed_service_and_a_killed_redis_lose_no_push(world: World) -> None:
     for number in range(30):
         commit = world.work.commit_and_push({"manifests/a.yaml": config_map("a", f"{number:03d}")})

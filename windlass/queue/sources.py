@@ -165,6 +165,10 @@ class SourceQueue:
     async def generation(self, source: str) -> int:
         return int(await self._redis.hget(f"windlass:source:{source}", "gen") or 0)
 
+    async def digest(self, source: str) -> str:
+        """The digest of the documents by which the source was last marked."""
+        return text(await self._redis.hget(f"windlass:source:{source}", "digest") or b"")
+
     async def due_retries(self, now: float) -> list[str]:
         """The sources whose retry is due. They stay due until they are nudged."""
         return [text(raw) for raw in await self._redis.zrangebyscore("windlass:retries", "-inf", now)]

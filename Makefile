@@ -11,6 +11,7 @@ demo: system $(VENV)/.ready  ## the main job on real parts; ONCE=1 exits after t
 	@$(BIN)/python -m examples.demo
 
 test: system $(VENV)/.ready lint  ## everything, on real parts
+	@$(BIN)/python -m tests.parts build >/dev/null
 	@$(BIN)/python -m pytest -q
 
 test-unit: $(VENV)/.ready  ## seconds: no I/O

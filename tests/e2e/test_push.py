@@ -89,6 +89,13 @@ class World:
             time.sleep(0.02)
         raise AssertionError(f"{commit} was not applied:\n{self.windlass.log('worker')[-4000:]}")
 
+    def applied_completely(self, commit: str, seconds: float = 30) -> None:
+        """Wait until everything of ``commit`` is applied, whatever it took."""
+        deadline = time.monotonic() + seconds
+        while self.windlass.revision(self.name) != commit:
+            assert time.monotonic() < deadline, self.windlass.log("worker")[-4000:]
+            time.sleep(0.05)
+
     def value(self, name: str) -> str | None:
         found = self.cluster.get(f"/api/v1/namespaces/{self.name}/configmaps/{name}")
         return found["data"]["value"] if found else None

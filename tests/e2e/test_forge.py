@@ -1,0 +1,105 @@
+"""On a real forge: its own signed webhooks, a private repository, commit statuses, a merged pull request, a rewind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_push import config_map
+from tests.parts.cluster import Cluster
+from tests.parts.git import WorkTree
+from tests.parts.gitea import Gitea
+from tests.parts.redis_server import RedisServer
+from tests.parts.windlass import Windlass, application, cluster, repository
+
+pytestmark = pytest.mark.e2e
+
+
+class Shop:
+    """A private repository on the forge, followed by one application."""
+
+    def __init__(self, folder: Path, name: str, forge: Gitea, kubeconfig: Path, redis: RedisServer) -> None:
+        self.name, self.forge = name, forge
+        self.cluster = Cluster(folder, str(kubeconfig), nodes=0)
+        remote = forge.create_repository(name, private=True)
+        self.work = WorkTree(folder / "work", remote.push_url)
+        namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n"
+        self.first = self.work.commit_and_push({"namespace.yaml": namespace, "a.yaml": config_map("a", "1")})
+        self.windlass = Windlass(folder / "windlass", redis.url, TOKEN=forge.token)
+        token = {"env": "TOKEN"}
+        self.windlass.write(
+            repository(name, remote.clone_url, credentials={"token": token}, status={"token": token}),
+            cluster("production", kubeconfig),
+            application(name, repository=name, cluster="production", namespace=name),
+        )
+        self.windlass.start()
+        forge.create_webhook(name, f"{self.windlass.url}/webhooks/{name}", self.windlass.secret)
+        self.until(lambda: self.windlass.revision(name) == self.first)
+
+    def until(self, true: Any, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, self.windlass.log()[-4000:]
+            time.sleep(0.05)
+
+    def value(self, name: str) -> str | None:
+        found = self.cluster.get(f"/api/v1/namespaces/{self.name}/configmaps/{name}")
+        return found["data"]["value"] if found else None
+
+    def status(self, commit: str) -> tuple[str, str, str]:
+        """The newest status of a commit: state, context, description."""
+        found = self.forge.statuses(self.name, commit)
+        return (found[0]["status"], found[0]["context"], found[0]["description"]) if found else ("", "", "")
+
+
+@pytest.fixture
+def shop(parts_folder: Path, unique: str, gitea: Gitea, kubeconfig: Path) -> Iterator[Shop]:
+    folder = parts_folder / unique
+    folder.mkdir()
+    with RedisServer(folder) as redis:
+        made = Shop(folder, unique, gitea, kubeconfig, redis)
+        try:
+            yield made
+        finally:
+            made.windlass.stop()
+
+
+def test_a_push_is_applied_and_the_commit_says_so(shop: Shop) -> None:
+    commit = shop.work.commit_and_push({"a.yaml": config_map("a", "2")})
+    shop.until(lambda: shop.value("a") == "2")
+    shop.until(lambda: shop.status(commit)[0] == "success")
+    _, context, description = shop.status(commit)
+    assert context == "windlass/production"
+    assert description.startswith("1 application applied in ")
+
+
+def test_a_commit_that_can_not_be_applied_says_why(shop: Shop) -> None:
+    bad = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\ndata: 3\n"
+    commit = shop.work.commit_and_push({"bad.yaml": bad, "b.yaml": config_map("b", "1")})
+    shop.until(lambda: shop.status(commit)[0] == "failure")
+    assert "ConfigMap/" in shop.status(commit)[2]
+    assert shop.value("b") == "1"
+
+
+def test_a_merged_pull_request_is_applied(shop: Shop) -> None:
+    shop.work.git("checkout", "-q", "-b", "change")
+    shop.work.commit({"a.yaml": config_map("a", "merged")})
+    shop.work.push(ref="change")
+    number = shop.forge.create_pull_request(shop.name, "change", "Change a")
+    path = f"/repos/windlass/{shop.name}/pulls/{number}"
+    shop.until(lambda: shop.forge.api("GET", path)["mergeable"])
+    assert shop.value("a") == "1"
+    shop.forge.merge(shop.name, number)
+    shop.until(lambda: shop.value("a") == "merged")
+
+
+def test_a_push_back_to_an_older_commit_is_followed(shop: Shop) -> None:
+    shop.work.commit_and_push({"a.yaml": config_map("a", "2")})
+    shop.until(lambda: shop.value("a") == "2")
+    shop.work.git("reset", "-q", "--hard", shop.first)
+    shop.work.push(force=True)
+    shop.until(lambda: shop.value("a") == "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import structlog
@@ -123,6 +124,9 @@ class Context:
                 await access.discovery.resource("v1", "Namespace")
             except WindlassError as error:
                 log.warning("cluster.unreachable", cluster=name, error=str(error))
+        # What is known by now lives long: let no collection look at it while a push waits.
+        gc.collect()
+        gc.freeze()
 
     async def tidy(self) -> None:
         """Pack what the fetches left behind, now and then; a store that needs nothing is left alone."""

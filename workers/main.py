@@ -19,6 +19,8 @@ from workers.sweeper import Sweeper
 from workers.worker import WindlassWorker
 
 SOCKET_SECONDS = 10.0
+COLLECT = (10_000, 20, 20)
+"""The collector's thresholds: a push allocates some thousands of objects, and must not pay for looking at all others."""
 REDIS_CONNECTIONS = 32
 """More than that only wait: thousands of applications may want one at once."""
 
@@ -59,7 +61,7 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         concurrency=settings.concurrency,
         drain_seconds=settings.drain_seconds,
     )
-    gc.freeze()
+    gc.set_threshold(*COLLECT)
     try:
         await worker.run()
     finally:

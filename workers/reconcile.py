@@ -97,14 +97,16 @@ class Reconciler:
         fetched = await repository.fetch(view.ref, tip, paths=_paths(view.applications), name=run.source)
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         affected = await self._affected(run, view, repository, tip)
-        await self._context.queue.advance(
-            run,
-            commit=tip,
-            documents=view.digest,
-            dirty=[app.name for app in affected],
-            forget=run.dirty - {app.name for app in view.applications},
+        advanced = asyncio.create_task(
+            self._context.queue.advance(
+                run,
+                commit=tip,
+                documents=view.digest,
+                dirty=[app.name for app in affected],
+                forget=run.dirty - {app.name for app in view.applications},
+            )
         )
-        outcomes = await self._reconcile_all(run, view, repository, affected, fetched, durations)
+        outcomes = await self._reconcile_all(run, view, repository, affected, fetched, durations, advanced)
         retries = [outcome.retry_in for outcome in outcomes if outcome.retry_in is not None]
         await self._context.queue.finish(run, retry_in=min(retries, default=None))
         return {
@@ -119,7 +121,7 @@ class Reconciler:
         deadline = time.monotonic() + DOCUMENTS_PATIENCE
         while True:
             view = self._context.catalog.sources.get(source)
-            if view is not None and view.digest in (digest, await self._context.queue.digest(source)):
+            if view is not None and (view.digest == digest or view.digest == await self._context.queue.digest(source)):
                 return view
             if not self._context.reload() and time.monotonic() < deadline and digest:
                 log.warning("documents.differ", job=digest, worker=view.digest if view else None)
@@ -166,13 +168,15 @@ class Reconciler:
         affected: list[Application],
         fetched: Fetched,
         durations: dict[str, float],
+        advanced: asyncio.Task[None],
     ) -> list[Outcome]:
         """All affected applications at once, in two steps that wait for each other only where objects leave:
         nothing is pruned before every application has taken what moved to it."""
         if not affected:
+            await advanced
             return []
         hint = run.hints[-1] if run.hints else None
-        group = _Group(self._context, run, view, repository, len(affected))
+        group = _Group(self._context, run, view, repository, len(affected), advanced)
         way = fetched.way + (f" ({fetched.reason})" if fetched.reason else "")
         await self._reporter.started(view.repository, fetched.commit, affected)
         watch = asyncio.create_task(group.watch())
@@ -183,6 +187,7 @@ class Reconciler:
             ]
             try:
                 outcomes = list(await asyncio.gather(*tasks))
+                await advanced
             finally:
                 for task in tasks:
                     task.cancel()
@@ -197,7 +202,17 @@ class Reconciler:
 class _Group:
     """The applications of one source in one run: they wait for each other before they prune, and give way together."""
 
-    def __init__(self, context: Context, run: Run, view: SourceView, repository: GitRepository, count: int) -> None:
+    def __init__(
+        self,
+        context: Context,
+        run: Run,
+        view: SourceView,
+        repository: GitRepository,
+        count: int,
+        advanced: asyncio.Task[None],
+    ) -> None:
+        """``advanced``: Redis is being told that these applications are behind; nothing is written before it knows."""
+        self._advanced = advanced
         self._context, self._run, self._view, self._repository = context, run, view, repository
         self._gate = asyncio.Semaphore(context.settings.concurrency)
         self._unprepared = self._unapplied = count
@@ -232,6 +247,7 @@ class _Group:
             async with self._gate:
                 await one.prepare()
             next(progress)()
+            await self._advanced
             await self._prepared.wait()
             async with self._gate:
                 await one.apply()

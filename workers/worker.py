@@ -166,10 +166,11 @@ class WindlassWorker(BaseWorker):
             job = await self._fetch(job_id)
             if job is None:
                 return
-            execution = await self._start(job)
+            starting = asyncio.create_task(self._start(job))
             try:
-                await self._perform(job, execution)
+                await self._perform(job, starting)
             finally:
+                execution = await starting
                 with self._started_lock:
                     self._started.pop(execution.id, None)
         except RedisError as error:
@@ -197,7 +198,8 @@ class WindlassWorker(BaseWorker):
             pipeline.lrem(self._queue.intermediate_queue_key, 1, job.id)
         return execution
 
-    async def _perform(self, job: Job, execution: Execution) -> None:
+    async def _perform(self, job: Job, starting: asyncio.Task[Execution]) -> None:
+        """Run the job's function; RQ's bookkeeping of its start goes on meanwhile, and is done before that of its end."""
         try:
             call = call_of(job)
             function = self._functions.get(call.function)
@@ -205,15 +207,15 @@ class WindlassWorker(BaseWorker):
                 raise ValueError(f"{call.function!r} is no function of this worker's registry")
             result = await function(job.id, *call.arguments, **call.keywords)
         except asyncio.CancelledError:
-            await self._succeeded(job, execution, "cancelled")
+            await self._succeeded(job, await starting, "cancelled")
             raise
         except RedisError:
             raise  # left as it is: without heartbeats RQ's clean-up has it back in the queue in seconds
         except Exception:  # noqa: BLE001 - RQ's own bookkeeping takes whatever a job raises
             job.retries_left = 0
-            await self._failed(job, execution)
+            await self._failed(job, await starting)
         else:
-            await self._succeeded(job, execution, result)
+            await self._succeeded(job, await starting, result)
 
     async def _succeeded(self, job: Job, execution: Execution, result: Any) -> None:
         job.ended_at = now()

@@ -64,8 +64,16 @@ class ApplicationState(msgspec.Struct):
     objects: int = 0  # how many the inventory holds
     attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
+    revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
+    inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
     whole: bool = False  # the next run shall compare everything with the cluster
     last: RunRecord | None = None
+
+    def revision_of(self, source: str) -> str:
+        """The commit of ``source`` that was applied."""
+        if not self.revisions:
+            return self.revision
+        return msgspec.json.decode(self.revisions, type=dict[str, str]).get(source, "")
 
     @classmethod
     def load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
@@ -83,6 +91,8 @@ class ApplicationState(msgspec.Struct):
             objects=objects,
             attempted=tuple(text.get("attempted", "").split()),
             parent=text.get("parent", ""),
+            revisions=text.get("revisions", ""),
+            inputs=text.get("inputs", ""),
             whole=bool(text.get("whole")),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
         )

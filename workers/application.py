@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,15 +18,17 @@ from windlass.documents.types import Application
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
-from workers.aiogit import Change, GitRepository
+from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
-from workers.inventory import Claims, read_entries
+from workers.desired import Desired, Output, SourceAt, desired
+from workers.followed import load_inputs, paths, same
+from workers.inventory import Claims, read_all_entries, read_entries
 from workers.kube.applyset import ApplySet, Member
 from workers.kube.keys import ObjectKey
 from workers.plan import Entry, Leaving, ObjectError, Plan, Sketch, plan, resolve
 from workers.render.plain import is_manifest
-from workers.render.tree import ManifestReader, Rendered, render
+from workers.render.tree import Rendered
 from workers.tip import PATIENCE
 from workers.writes import Progress, Writer
 
@@ -66,20 +68,24 @@ class ApplicationRun:
         application: Application,
         *,
         commit: str,
+        trigger: str,
+        sources: Callable[[], Awaitable[Sequence[SourceAt]]],
         event: str,
         received: float | None,
-        repository: GitRepository,
         lease: Lease,
         state: ApplicationState,
     ) -> None:
-        self.application, self.commit, self.repository = application, commit, repository
+        """``trigger`` is the source whose job this is, and ``commit`` its tip; ``sources`` finds all of the
+        application's."""
+        self.application, self.commit, self._trigger, self._find_sources = application, commit, trigger, sources
+        self.sources: Sequence[SourceAt] = ()
         self.state, self.superseded = state, False
         self._context, self._lease = context, lease
         self._cluster: ClusterAccess
         self._applyset: ApplySet
         self._writer: Writer
-        self._reader = ManifestReader(repository)
-        record = RunRecord(event=event, revision=commit, phase="Syncing", started=time.time(), received=received)
+        self._desired: Desired
+        record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
         self._finished = False
         self._plan = Plan((), {}, (), (), 0)
@@ -91,6 +97,10 @@ class ApplicationRun:
         )
 
     @property
+    def _primary(self) -> SourceAt:
+        return self.sources[0]
+
+    @property
     def leaving(self) -> bool:
         return bool(self._plan.leaving)
 
@@ -98,29 +108,35 @@ class ApplicationRun:
     def may_yield(self) -> bool:
         return self.state.yields < MAX_YIELDS
 
-    def changed_by(self, commit: str) -> bool:
-        """Does ``commit`` hold other inputs of this application than the commit of this run?"""
-        path = self.application.source.path
-        return self.repository.tree_id(commit, path) != self.repository.tree_id(self.commit, path)
+    def changed_by(self, source: str, commit: str) -> bool:
+        """Does ``commit`` of ``source`` hold other inputs of this application than the commit of this run?"""
+        inputs = self._desired.inputs if hasattr(self, "_desired") else load_inputs(self.state.inputs)
+        return any(
+            not same(at.repository, at.commit, commit, paths(source, self.application, inputs))
+            for at in self.sources
+            if at.source.id == source
+        )
 
     # -- render and plan ------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """Read what changed, compare it with what was applied, and let go of what other applications may now want."""
+        self.sources = await self._find_sources()
+        self.commit = self._progress.record.revision = self.sources[0].commit
         document = self._context.catalog.clusters[self.application.spec.destination.cluster]
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
         with self._progress.timed("render"):
-            changes = self._changes()
-            rendered = await render(
-                self._all_files() if changes is None else changes, self._reader, self._context.secret_key
-            )
+            self._desired = await desired(self.sources, self._render, self._changes, self._context.secret_key)
+            rendered = self._desired.rendered
         with self._progress.timed("plan"):
             await self._discover(rendered)
-            if changes is None:
-                await self._plan_whole(rendered)
-            else:
+            if self._desired.by_changes:
                 await self._plan_changes(rendered)
+            elif (self._desired.inputs or len(self.sources) > 1) and self._inventory_holds():
+                await self._plan_inventory(rendered)
+            else:
+                await self._plan_whole(rendered)
         self._progress.errors += rendered.errors
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
@@ -131,7 +147,7 @@ class ApplicationRun:
             progress=self._progress,
             cluster=self._cluster,
             lease=self._lease,
-            reader=self._reader,
+            manifests=self._desired.manifests,
             claims=self._claims,
             parent=self.state.parent,
             give_way=self._give_way,
@@ -142,19 +158,27 @@ class ApplicationRun:
     def _changes(self) -> list[Change] | None:
         """The files that differ from those last applied; None: the cluster must be asked what is there."""
         state, path = self.state, self.application.source.path
-        if not state.revision or state.document != document_digest(self.application) or state.whole:
+        if not self._inventory_holds() or state.inputs:
             return None
         bases = [state.revision, *state.attempted]
-        if len(bases) > ATTEMPTS_REMEMBERED or not all(map(self.repository.has, bases)):
+        if len(bases) > ATTEMPTS_REMEMBERED or not all(map(self._primary.repository.has, bases)):
             return None
         changes: dict[tuple[str, str | None], Change] = {}
         for base in bases:
-            for change in self.repository.diff(base, self.commit, path):
+            for change in self._primary.repository.diff(base, self.commit, path):
                 changes[change.path, change.old] = change
         return list(changes.values())
 
+    def _inventory_holds(self) -> bool:
+        """Is what Redis knows of this application's objects what was applied by this very document?"""
+        state = self.state
+        return bool(state.revision) and state.document == document_digest(self.application) and not state.whole
+
+    async def _render(self, place: int, at: SourceAt) -> Output | None:
+        return None
+
     def _all_files(self) -> list[Change]:
-        return self.repository.diff(None, self.commit, self.application.source.path)
+        return self._primary.repository.diff(None, self.commit, self.application.source.path)
 
     async def _discover(self, rendered: Rendered) -> None:
         """Learn, once each, how the cluster names the kinds at hand (most often from memory)."""
@@ -185,6 +209,35 @@ class ApplicationRun:
         if self._plan.leaving and not wanted and not rendered.errors:
             await self._refuse_empty(len(self._plan.leaving))
 
+    async def _plan_inventory(self, rendered: Rendered) -> None:
+        """Everything that the sources want against everything that was applied."""
+        wanted = _once(rendered.wanted)
+        entries = await read_all_entries(self._context.redis, self.application.name)
+        self._plan = self._planned(wanted, entries)
+        named = {str(key) for s in wanted if isinstance(key := self._key(s), ObjectKey)}
+        gone = [ObjectKey.parse(name) for name in sorted(entries.keys() - named)]
+        self._plan = self._plan._replace(leaving=tuple([Leaving(key, await self._version(key)) for key in gone]))
+        if not wanted and not rendered.errors:
+            await self._refuse_empty(len(gone))
+
+    async def _version(self, key: ObjectKey) -> str:
+        """The API version by which the cluster prefers to name the kind of ``key``."""
+        resource = await self._cluster.discovery.preferred(key.group, key.kind)
+        return resource.api_version if resource is not None else "/".join(filter(None, (key.group, "v1")))
+
+    def _planned(
+        self, wanted: Sequence[Sketch], applied: Mapping[str, Entry], stale: frozenset[str] = frozenset()
+    ) -> Plan:
+        return plan(
+            wanted,
+            (),
+            applied,
+            scope=self._scope,
+            namespace=self.application.spec.destination.namespace,
+            changed_files=None,
+            stale=stale,
+        )
+
     async def _plan_whole(self, rendered: Rendered) -> None:
         """Everything that Git wants against everything that the cluster says is ours: no copy of the inventory is believed."""
         wanted = _once(rendered.wanted)
@@ -192,14 +245,10 @@ class ApplicationRun:
         self._refuse_rewind()
         ours = {str(member.key): member for member in members if member.ours}
         known = await read_entries(self._context.redis, self.application.name, sorted(ours))
-        self._plan = plan(
+        self._plan = self._planned(
             wanted,
-            (),
             {name: Entry(member.hash, member.fields, "") for name, member in ours.items()},
-            scope=self._scope,
-            namespace=self.application.spec.destination.namespace,
-            changed_files=None,
-            stale=frozenset(name for name, member in ours.items() if self._drifted(member, known.get(name))),
+            frozenset(name for name, member in ours.items() if self._drifted(member, known.get(name))),
         )
         for group_kind, reason in unlisted.items():
             self._progress.errors.append(
@@ -218,9 +267,9 @@ class ApplicationRun:
         :raises TransientError: it is looked at again; what is the tip still, `PATIENCE` seconds later, is believed.
         """
         applied, last = self._applyset.revision, self.state.last
-        if self._progress.record.event or applied in ("", self.commit) or not self.repository.has(applied):
+        if self._progress.record.event or applied in ("", self.commit) or not self._primary.repository.has(applied):
             return
-        if not self.repository.is_ancestor(self.commit, applied):
+        if not self._primary.repository.is_ancestor(self.commit, applied):
             return
         seen_before = last is not None and last.revision == self.commit and time.time() - last.started >= PATIENCE
         if not seen_before:
@@ -234,7 +283,9 @@ class ApplicationRun:
 
     async def _refuse_empty(self, leaving: int) -> None:
         """An empty render is a mistake more often than a wish: it is an error, and deletes nothing."""
-        if any(is_manifest(change.path) for change in self._all_files()) and leaving < max(self.state.objects, 1):
+        plain = len(self.sources) == 1 and not self._desired.inputs
+        manifests = plain and any(is_manifest(change.path) for change in self._all_files())
+        if manifests and leaving < max(self.state.objects, 1):
             return
         path = self.application.source.path or "/"
         message = f"no manifests in {path} at {self.commit[:10]}: nothing is applied and nothing is pruned"
@@ -340,7 +391,14 @@ class ApplicationRun:
             "last": msgspec.json.encode(self._progress.record).decode(),
         }
         if complete:
-            fields |= {"revision": self.commit, "document": document_digest(self.application), "whole": ""}
+            inputs = self._desired.inputs
+            fields |= {
+                "revision": self.commit,
+                "document": document_digest(self.application),
+                "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
+                "revisions": self._revisions(),
+                "whole": "",
+            }
         await self._context.queue.record(
             self._lease,
             self.application.name,
@@ -348,8 +406,23 @@ class ApplicationRun:
             set_objects=self._progress.done,
             drop_objects=self._progress.gone,
             history=msgspec.json.encode(self._progress.record),
-            clean=self.application.source.id if complete else None,
+            clean=self._trigger if complete else None,
+            followed=self._newly_followed() if complete else (),
         )
+
+    def _revisions(self) -> str:
+        """The commits of all sources, where there are several."""
+        if len(self.sources) == 1:
+            return ""
+        return msgspec.json.encode({at.source.id: at.commit for at in self.sources}).decode()
+
+    def _newly_followed(self) -> list[str]:
+        """The sources of which this application now reads other paths than before."""
+        before, now = load_inputs(self.state.inputs), self._desired.inputs
+        places = {
+            place for place in before.keys() | now.keys() if before.get(place, {}).keys() != now.get(place, {}).keys()
+        }
+        return [at.source.id for place, at in enumerate(self.sources) if place in places]
 
     async def _save_progress(self) -> None:
         done, self._progress.done = self._progress.done, {}

@@ -29,6 +29,14 @@ async def read_entries(redis: Redis, application: str, keys: Sequence[str]) -> d
     return entries
 
 
+async def read_all_entries(redis: Redis, application: str) -> dict[str, Entry]:
+    """The whole inventory, in slices."""
+    entries: dict[str, Entry] = {}
+    async for key, raw in redis.hscan_iter(state.objects_key(application), count=SLICE):
+        entries[wire.text(key)] = Entry.load(wire.raw(raw))
+    return entries
+
+
 class Claims:
     """The claims of one application on the objects of one cluster."""
 

@@ -55,6 +55,7 @@ class Sketch(NamedTuple):
     blob: str
     place: int
     defines: tuple[str, str, bool] | None = None  # of a CustomResourceDefinition: group, kind, namespaced?
+    source: int = 0  # the place of its source in the application
 
 
 class Wanted(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,13 +15,15 @@ import structlog
 from redis.exceptions import RedisError
 
 from windlass.documents.catalog import SourceView
-from windlass.documents.types import Application
+from windlass.documents.types import Application, Source
 from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
 from windlass.queue import Busy, Hint, Run
 from windlass.state import read_state, read_states
 from workers.aiogit import Fetched, GitRepository
 from workers.application import ApplicationRun, Outcome, document_digest
 from workers.context import Context
+from workers.desired import SourceAt
+from workers.followed import Followed, load_inputs, paths, same
 from workers.report import Reporter
 from workers.tip import believed_tip
 
@@ -39,6 +41,7 @@ class Reconciler:
 
     def __init__(self, context: Context, reporter: Reporter) -> None:
         self._context, self._reporter = context, reporter
+        self._followed: dict[str, tuple[tuple[str, int], Followed]] = {}
 
     async def reconcile(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Make every application of ``source`` equal to the source's tip; answers with a summary for the job's result."""
@@ -94,7 +97,7 @@ class Reconciler:
             await self._context.queue.finish(run)
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
         read = time.perf_counter()
-        fetched = await repository.fetch(view.ref, tip, paths=_paths(view.applications), name=run.source)
+        fetched = await repository.fetch(view.ref, tip, paths=_paths(view), name=run.source)
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         affected = await self._affected(run, view, repository, tip)
         advanced = asyncio.create_task(
@@ -142,11 +145,19 @@ class Reconciler:
         """The applications whose inputs differ from what was applied: found by the diff, not by asking each of them."""
         if run.documents != view.digest or not run.processed or not repository.has(run.processed):
             return await self._compare_each(view, repository, tip)
-        by_path: dict[str, list[Application]] = {}
-        for application in view.applications:
-            by_path.setdefault(application.source.path, []).append(application)
-        touched = {app.name for path in _touched(repository, run.processed, tip, by_path) for app in by_path[path]}
-        return [app for app in view.applications if app.name in touched or app.name in run.dirty]
+        touched = (await self._followed_by(run, view)).touched(repository, run.processed, tip) | run.dirty
+        return [app for app in view.applications if app.name in touched]
+
+    async def _followed_by(self, run: Run, view: SourceView) -> Followed:
+        """Kept for as long as neither the documents nor what renders read there change."""
+        version = view.digest, run.followed
+        known = self._followed.get(view.id)
+        if known is not None and known[0] == version:
+            return known[1]
+        states = await read_states(self._context.redis, [app.name for app in view.applications])
+        followed = Followed(view.id, view.applications, {s.name: load_inputs(s.inputs) for s in states if s.inputs})
+        self._followed[view.id] = version, followed
+        return followed
 
     async def _compare_each(self, view: SourceView, repository: GitRepository, tip: str) -> list[Application]:
         states = await read_states(self._context.redis, [app.name for app in view.applications])
@@ -155,8 +166,8 @@ class Reconciler:
             for app, state in zip(view.applications, states, strict=True)
             if state.document != document_digest(app)
             or state.whole
-            or not repository.has(state.revision)
-            or repository.tree_id(state.revision, app.source.path) != repository.tree_id(tip, app.source.path)
+            or not repository.has(state.revision_of(view.id))
+            or not same(repository, state.revision_of(view.id), tip, paths(view.id, app, load_inputs(state.inputs)))
             or state.phase != "Synced"
         ]
 
@@ -229,9 +240,10 @@ class _Group:
                 self._context,
                 application,
                 commit=commit,
+                trigger=self._view.id,
+                sources=lambda: self._sources(application, commit),
                 event=hint.event if hint else "",
                 received=hint.received_at if hint else None,
-                repository=self._repository,
                 lease=lease,
                 state=await read_state(self._context.redis, application.name),
             )
@@ -239,6 +251,30 @@ class _Group:
             return await self._steps(one)
         finally:
             await lease.release()
+
+    async def _sources(self, application: Application, commit: str) -> list[SourceAt]:
+        """The application's sources: this job's at ``commit``, the others where their own jobs last were.
+
+        Read under the application's lease: whoever has it last sees what all jobs had compared by then.
+        """
+        found = []
+        for source in application.spec.sources:
+            if source.id == self._view.id:
+                found.append(SourceAt(source, self._repository, commit))
+            else:
+                found.append(await self._other(source))
+        return found
+
+    async def _other(self, source: Source) -> SourceAt:
+        """:raises TransientError: its own job, which comes, has not compared it yet."""
+        document = self._context.catalog.repositories[source.repository]
+        repository = await self._context.repositories.get(document)
+        processed = await self._context.queue.processed(source.id)
+        if not processed:
+            raise TransientError(f"the source {source.id} was not read yet", retry_after=1.0)
+        if not repository.has(processed):
+            await repository.fetch(source.ref, processed, paths=[source.path], name=source.id)
+        return SourceAt(source, repository, processed)
 
     async def _steps(self, one: ApplicationRun) -> Outcome:
         self._running.add(one)
@@ -295,11 +331,9 @@ class _Group:
         tip = await self._repository.tip(self._view.ref)
         if tip is None:
             return
-        await self._repository.fetch(
-            self._view.ref, tip, paths=_paths(self._view.applications), name=f"{self._run.source}-next"
-        )
+        await self._repository.fetch(self._view.ref, tip, paths=_paths(self._view), name=f"{self._run.source}-next")
         for one in self._running:
-            one.superseded = one.changed_by(tip)
+            one.superseded = one.changed_by(self._view.id, tip)
 
 
 @asynccontextmanager
@@ -323,24 +357,8 @@ async def _ahead(repository: GitRepository, ref: str, run: Run) -> AsyncIterator
             log.info("hint.not_fetched", commit=hint, reason=str(error))
 
 
-def _paths(applications: Iterable[Application]) -> list[str]:
-    return sorted({application.source.path for application in applications})
-
-
-def _touched(repository: GitRepository, old: str, new: str, by_path: dict[str, list[Application]]) -> set[str]:
-    """Which of the followed paths hold a change: a step down the tree for each changed file, whatever their number."""
-    if repository.tree_id(old, "") == repository.tree_id(new, ""):
-        return set()
-    touched: set[str] = set()
-    for change in repository.diff(old, new, ""):
-        path = change.path
-        while True:
-            path = path.rpartition("/")[0]
-            if path in by_path:
-                touched.add(path)
-            if not path:
-                break
-    return touched
+def _paths(view: SourceView) -> list[str]:
+    return sorted({path for application in view.applications for path in paths(view.id, application, {})})
 
 
 def _ms(start: float, end: float) -> float:

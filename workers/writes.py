@@ -16,13 +16,13 @@ from windlass.state import RunRecord
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
+from workers.desired import Manifests
 from workers.inventory import Claims
 from workers.kube.apply import Applier
 from workers.kube.applyset import ApplySet
 from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
 from workers.plan import Entry, Leaving, ObjectError, Plan, Wanted, body
-from workers.render.tree import ManifestReader
 
 RECORD_EVERY = 200
 """Objects applied between two records of progress."""
@@ -59,7 +59,7 @@ class Writer:
         progress: Progress,
         cluster: ClusterAccess,
         lease: Lease,
-        reader: ManifestReader,
+        manifests: Manifests,
         claims: Claims,
         parent: str,
         give_way: Callable[[], None],
@@ -69,7 +69,7 @@ class Writer:
         to go first; ``save`` records the progress."""
         self.application, self.plan = application, plan
         self._context, self._progress, self._cluster, self._lease = context, progress, cluster, lease
-        self._reader, self._claims, self._parent = reader, claims, parent
+        self._manifests, self._claims, self._parent = manifests, claims, parent
         self._give_way, self._save = give_way, save
         self._applyset: ApplySet = cluster.applyset(application.name)
 
@@ -133,11 +133,11 @@ class Writer:
                 wanted, f"the cluster has no kind {wanted.sketch.kind} in {wanted.sketch.api_version}", retry=True
             )
             return
-        previous = self._reader.manifest(wanted.previous) if wanted.previous else None
+        previous = self._manifests.manifest(wanted.previous) if wanted.previous else None
         try:
             applied = await applier.apply(
                 resource,
-                body(self._reader.manifest(wanted.sketch), wanted.key),
+                body(self._manifests.manifest(wanted.sketch), wanted.key),
                 digest=wanted.sketch.hash,
                 previous=body(previous, wanted.key) if previous else None,
                 deadline=self._lease.remaining,

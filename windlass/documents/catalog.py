@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from windlass.documents.types import Application, Cluster, Document, Repository
+from windlass.documents.types import Application, Cluster, Document, Repository, Source
 from windlass.errors import DocumentError
 
 log = structlog.get_logger(__name__)
@@ -83,8 +83,9 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
 def _missing(
     application: Application, repositories: dict[str, Repository], clusters: dict[str, Cluster]
 ) -> Iterable[tuple[str, str]]:
-    if application.source.repository not in repositories:
-        yield "spec.sources[0].repository", f"there is no valid Repository {application.source.repository}"
+    for index, source in enumerate(application.spec.sources):
+        if source.repository not in repositories:
+            yield f"spec.sources[{index}].repository", f"there is no valid Repository {source.repository}"
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
 
@@ -92,19 +93,22 @@ def _missing(
 def _sources(
     repositories: dict[str, Repository], clusters: dict[str, Cluster], applications: dict[str, Application]
 ) -> dict[str, SourceView]:
-    grouped: dict[str, list[Application]] = {}
-    for application in applications.values():
-        grouped.setdefault(application.source.id, []).append(application)
+    grouped: dict[str, dict[str, Application]] = {}
+    followed: dict[str, Source] = {}
+    for application in sorted(applications.values(), key=lambda application: application.name):
+        for source in application.spec.sources:
+            followed[source.id] = source
+            grouped.setdefault(source.id, {})[application.name] = application
     views = {}
-    for name, members in grouped.items():
-        members.sort(key=lambda application: application.name)
-        repository = repositories[members[0].source.repository]
+    for name, source in followed.items():
+        members = list(grouped[name].values())
+        repository = repositories[source.repository]
         used = {
             application.spec.destination.cluster: clusters[application.spec.destination.cluster]
             for application in members
         }
         digest = _digest([repository, *used.values(), *members])
-        views[name] = SourceView(name, repository, members[0].source.ref, tuple(members), digest)
+        views[name] = SourceView(name, repository, source.ref, tuple(members), digest)
     return views
 
 

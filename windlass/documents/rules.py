@@ -52,8 +52,6 @@ def not_built(kind: str, spec: Any) -> Iterator[Path]:
             yield path
     sources = spec.get("sources")
     if kind == "Application" and isinstance(sources, list):
-        if len(sources) > 1:
-            yield ("sources", 1)
         for index, source in enumerate(sources):
             for field in NOT_BUILT_IN_SOURCE:
                 if isinstance(source, dict) and field in source:
@@ -169,7 +167,7 @@ def _server(spec: ClusterSpec) -> Iterator[tuple[Path, str]]:
 def _application(document: Application) -> Iterator[tuple[Path, str]]:
     spec = document.spec
     if not spec.sources:
-        yield ("sources",), "expected one source"
+        yield ("sources",), "expected at least one source"
     for index, source in enumerate(spec.sources):
         for path, message in _source(source):
             yield ("sources", index, *path), message

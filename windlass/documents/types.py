@@ -127,6 +127,7 @@ class Application(_Strict, frozen=True):
 
     @property
     def source(self) -> Source:
+        """The first source: its commit is the application's revision."""
         return self.spec.sources[0]
 
     @property

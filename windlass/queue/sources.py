@@ -63,6 +63,7 @@ class Run(msgspec.Struct, frozen=True):
     attempts: int
     dirty: frozenset[str]
     hints: tuple[Hint, ...]
+    followed: int  # changes when an application of the source begins to read other paths
     lease: Lease
 
 
@@ -104,7 +105,7 @@ class SourceQueue:
             return Busy(answer[1] / 1000 + 0.005)
         if answer[0] == b"none":
             return None
-        _, generation, token, processed, documents, attempts, dirty, hints = answer
+        _, generation, token, processed, documents, attempts, dirty, hints, followed = answer
         return Run(
             source=source,
             job_id=job_id,
@@ -114,6 +115,7 @@ class SourceQueue:
             attempts=attempts,
             dirty=frozenset(name.decode() for name in dirty),
             hints=tuple(msgspec.json.decode(hint, type=Hint) for hint in hints),
+            followed=followed,
             lease=self._keeper.hold("source", source, token, since),
         )
 
@@ -165,6 +167,10 @@ class SourceQueue:
     async def generation(self, source: str) -> int:
         return int(await self._redis.hget(f"windlass:source:{source}", "gen") or 0)
 
+    async def processed(self, source: str) -> str:
+        """The tip of the source that was compared last."""
+        return text(await self._redis.hget(f"windlass:source:{source}", "processed") or b"")
+
     async def digest(self, source: str) -> str:
         """The digest of the documents by which the source was last marked."""
         return text(await self._redis.hget(f"windlass:source:{source}", "digest") or b"")
@@ -198,8 +204,10 @@ class SourceQueue:
         drop_objects: Sequence[str] = (),
         history: bytes = b"",
         clean: str | None = None,
+        followed: Sequence[str] = (),
     ) -> None:
-        """Write an application's state, under its lease. ``clean``: it is equal to that source now.
+        """Write an application's state, under its lease. ``clean``: it is equal to that source now. ``followed``: the
+        sources of which it now reads other paths than before.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -211,6 +219,7 @@ class SourceQueue:
             history=history.decode(),
             keep=HISTORY,
             clean=clean or "",
+            followed=list(followed),
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):

@@ -51,6 +51,20 @@ def folder_id(store: Store, commit: str, path: str) -> bytes | None:
     return oid
 
 
+def object_id(store: Store, commit: str, path: str) -> bytes | None:
+    """The id of whatever ``path`` names (file, folder, link), None when there is nothing.
+
+    :raises PathError: it climbs.
+    """
+    oid, is_tree = commit_tree(store.commit(bytes.fromhex(commit))), True
+    for part in segments(path):
+        entry = lookup(store.tree(oid), part.encode()) if is_tree else None
+        if entry is None:
+            return None
+        oid, is_tree = entry.oid, entry.is_tree
+    return oid
+
+
 def changes(store: Store, limits: Limits, old: str | None, new: str, path: str) -> Iterator[Change]:
     """The files under ``path`` that differ, lazily. ``old`` None: all files of ``new``.
 

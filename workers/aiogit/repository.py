@@ -236,6 +236,15 @@ class GitRepository:
             return None
         return found.hex() if found is not None else None
 
+    def object_id(self, commit: str, path: str) -> str:
+        """The id of the file or folder that ``path`` names in ``commit``, "" when there is nothing.
+
+        :raises PathError: it climbs. :raises GitError: the commit is not here.
+        """
+        with self._suspecting(commit):
+            found = diff.object_id(self.store, commit, path)
+        return found.hex() if found is not None else ""
+
     def diff(self, old: str | None, new: str, path: str) -> list[Change]:
         """The files under ``path`` that differ between two commits; ``old`` None: all files of ``new``.
 

@@ -222,7 +222,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
         ("Application", "sync: {timeout: 5m}", "spec.sync.timeout"),
         ("Application", "sources: [{repository: a, branch: b, helm: {}}]", "spec.sources[0].helm"),
         ("Application", "sources: [{repository: a, branch: b, kustomize: {}}]", "spec.sources[0].kustomize"),
-        ("Application", "sources: [{repository: a, branch: b}, {repository: c, branch: b}]", "spec.sources[1]"),
     ],
 )
 def test_a_field_whose_behaviour_is_not_built_yet_is_refused_by_name(kind: str, text: str, field: str) -> None:

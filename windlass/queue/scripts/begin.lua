@@ -5,7 +5,7 @@ local settling = redis.call('PTTL', 'windlass:settling')
 if settling > 0 then return {'busy', settling} end
 local held = redis.call('PTTL', lease)
 if held > 0 then return {'busy', held} end
-local s = redis.call('HMGET', key, 'gen', 'done', 'waiting', 'running', 'processed', 'documents', 'attempts')
+local s = redis.call('HMGET', key, 'gen', 'done', 'waiting', 'running', 'processed', 'documents', 'attempts', 'followed')
 if text(s[3]) == job then redis.call('HDEL', key, 'waiting') end
 if number(s[1]) <= number(s[2]) then
   if text(s[4]) == job then redis.call('HDEL', key, 'running') end
@@ -15,4 +15,4 @@ local token = redis.call('INCR', 'windlass:fence')
 redis.call('SET', lease, token, 'PX', lease_ms)
 redis.call('HSET', key, 'running', job)
 return {'run', number(s[1]), token, text(s[5]), text(s[6]), number(s[7]),
-  redis.call('SMEMBERS', key .. ':dirty'), redis.call('LRANGE', key .. ':hints', 0, -1)}
+  redis.call('SMEMBERS', key .. ':dirty'), redis.call('LRANGE', key .. ':hints', 0, -1), number(s[8])}

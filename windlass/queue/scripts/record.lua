@@ -10,4 +10,5 @@ if r.history ~= '' then
   redis.call('LTRIM', key .. ':history', 0, r.keep - 1)
 end
 if r.clean ~= '' then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
+for _, source in ipairs(r.followed) do redis.call('HINCRBY', source_key(source), 'followed', 1) end
 return 1

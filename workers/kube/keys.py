@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+PRECIOUS = frozenset(
+    {"Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "PersistentVolume", "PersistentVolumeClaim"}
+)
+"""Group kinds whose objects hold others or hold data: deleted only where the object says so itself."""
+
 
 class ObjectKey(NamedTuple):
     """Group, kind, namespace ("" where the kind has none) and name."""

@@ -12,15 +12,11 @@ import orjson
 
 from workers.kube.discovery import Resource
 from workers.kube.errors import ApiError
-from workers.kube.keys import ObjectKey
+from workers.kube.keys import PRECIOUS, ObjectKey
 from workers.kube.managed_fields import PREFIX, is_member
 from workers.kube.transport import METADATA, Deadline, KubeClient
 
 PRUNE = "windlass.dev/prune"
-PRECIOUS = frozenset(
-    {"Namespace", "CustomResourceDefinition.apiextensions.k8s.io", "PersistentVolume", "PersistentVolumeClaim"}
-)
-"""Group kinds whose objects hold others or hold data: deleted only where the object says so itself."""
 ROUNDS = 5
 DELETE_SECONDS = 15.0
 

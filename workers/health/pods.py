@@ -120,9 +120,9 @@ def _container(container: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
         yield 60, reason, f"{name}: {said}"
     elif ended and whole(ended, "exitCode") != 0:
         yield 50, text(ended, "reason") or "Error", f"{name}: {_ending(ended)}"
-    elif mapping(state, "running") and container.get("started") is False:
+    elif "running" in state and container.get("started") is False:
         yield 2, NOT_READY, f"{name}: its startup probe hasn't succeeded yet"
-    elif mapping(state, "running") and container.get("ready") is False:
+    elif "running" in state and container.get("ready") is False:
         yield 2, NOT_READY, f"{name}: it runs, but isn't ready"
 
 

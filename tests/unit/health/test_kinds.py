@@ -314,10 +314,11 @@ def test_health_reads_as_a_sentence() -> None:
     assert str(Health(Status.CURRENT)) == "Current"
 
 
-FIELDS = (
+WORDS = (
     "conditions phase type status reason replicas updatedReplicas ingress tags containerStatuses state waiting lastState "
     "terminated exitCode signal loadBalancer updateStrategy observedGeneration generation deletionTimestamp finalizers"
-).split()
+)
+FIELDS = WORDS.split()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["True", "False"]),
     lambda inner: (

@@ -23,6 +23,7 @@ from workers.aiogit import Fetched, GitRepository
 from workers.application import ApplicationRun, Outcome, document_digest
 from workers.context import Context
 from workers.report import Reporter
+from workers.signed import require_signed
 from workers.tip import believed_tip
 
 log = structlog.get_logger(__name__)
@@ -96,6 +97,15 @@ class Reconciler:
         read = time.perf_counter()
         fetched = await repository.fetch(view.ref, tip, paths=_paths(view.applications), name=run.source)
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
+        await require_signed(
+            repository,
+            view.repository,
+            self._context.secrets,
+            source=run.source,
+            ref=view.ref,
+            commit=tip,
+            applied=run.processed,
+        )
         affected = await self._affected(run, view, repository, tip)
         await self._context.queue.advance(
             run,

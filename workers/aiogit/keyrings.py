@@ -2,8 +2,7 @@
 
 What must hold: a program that verifies sees these keys only: no key, trust, agent, key server or setting of this machine's
 user. GPG gets a GNUPGHOME of its own, ssh-keygen an allowed-signers file (ssh-keygen(1)), gpgsm a home whose trust list
-names the policy's authorities (gpgsm insists on an agent for that list: it runs for one verification, in a process group
-that is killed with it).
+names the policy's authorities.
 """
 
 from __future__ import annotations
@@ -11,22 +10,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import os
-import shutil
-import signal
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from windlass.errors import PermanentError
-from workers.aiogit.errors import GitError
-from workers.aiogit.gitcli import Output, run_program
+from workers.aiogit.gnupg import found_program, gpg_agent, run_gnupg
 from workers.aiogit.signed_objects import Kind
 
-SECONDS = 20.0
 _PROGRAMS: Mapping[Kind, str] = {"gpg": "gpg", "ssh": "ssh-keygen", "x509": "gpgsm"}
 _CONFIGS: Mapping[Kind, str] = {"gpg": "gpg.program", "ssh": "gpg.ssh.program", "x509": "gpg.x509.program"}
 _GPG_OPTIONS = """\
@@ -39,7 +33,7 @@ no-auto-key-import
 auto-key-locate local
 trust-model always
 """
-_GPGSM_OPTIONS = "batch\nno-tty\ndisable-dirmngr\ndisable-crl-checks\nno-common-certs-import\n"
+_GPGSM_OPTIONS = "batch\nno-tty\ndisable-dirmngr\ndisable-crl-checks\nno-autostart\nno-common-certs-import\n"
 
 
 class PolicyError(PermanentError):
@@ -79,6 +73,7 @@ class Keyring:
     home: Path
     config: Mapping[str, str]
     signers: Mapping[str, str]
+    _serving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -90,26 +85,8 @@ class Keyring:
         if self.kind != "x509":
             yield
             return
-        command = [_found("gpg-agent"), "--homedir", str(self.home), "--batch", "--quiet", "--no-detach", "--daemon"]
-        agent = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=_environment(self.home),
-            cwd=self.home,
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(SECONDS):
-                await agent.wait()  # it listens before it forks; the fork stays in this process group
+        async with self._serving, gpg_agent(self.home):
             yield
-        except TimeoutError:
-            raise GitError("gpg-agent does not start") from None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(agent.pid, signal.SIGKILL)
-            await agent.wait()
 
 
 async def make_keyring(kind: Kind, policy: Policy, folder: Path) -> Keyring:
@@ -117,8 +94,8 @@ async def make_keyring(kind: Kind, policy: Policy, folder: Path) -> Keyring:
 
     :raises PolicyError: one of the keys can't be read. :raises GitError: the program is not installed.
     """
-    program = _found(_PROGRAMS[kind])
-    folder.mkdir(mode=0o700)
+    program = found_program(_PROGRAMS[kind])
+    _make_home(kind, folder)
     keys = [key for key in policy.keys if key.kind == kind]
     config = {_CONFIGS[kind]: program}
     if kind == "ssh":
@@ -128,13 +105,19 @@ async def make_keyring(kind: Kind, policy: Policy, folder: Path) -> Keyring:
             (folder / "revoked").write_bytes(_revoked(policy.revoked))
             config["gpg.ssh.revocationFile"] = str(folder / "revoked")
     elif kind == "gpg":
-        (folder / "gpg.conf").write_text(_GPG_OPTIONS)
-        (folder / "common.conf").touch()  # or GnuPG 2.4 would start a key daemon for a new home
         signers = await _import_gpg(keys, program, folder)
     else:
-        (folder / "gpgsm.conf").write_text(_GPGSM_OPTIONS)
         signers = await _import_authorities(keys, program, folder)
     return Keyring(kind, folder, config, signers)
+
+
+def _make_home(kind: Kind, folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    if kind == "gpg":
+        (folder / "gpg.conf").write_text(_GPG_OPTIONS)
+        (folder / "common.conf").touch()  # or GnuPG 2.4 would start a key daemon for a new home
+    elif kind == "x509":
+        (folder / "gpgsm.conf").write_text(_GPGSM_OPTIONS)
 
 
 def _allow(keys: list[PublicKey], file: Path) -> dict[str, str]:
@@ -160,7 +143,7 @@ async def _import_gpg(keys: list[PublicKey], program: str, home: Path) -> dict[s
     for number, key in enumerate(keys):
         file = home / f"key-{number}.asc"
         file.write_bytes(key.text)
-        output = await _run([program, "--status-fd", "1", "--import", "--", str(file)], home)
+        output = await run_gnupg([program, "--status-fd", "1", "--import", "--", str(file)], home)
         lines = [line.split() for line in output.out.decode("utf-8", "replace").splitlines()]
         found = [words[3] for words in lines if words[:2] == ["[GNUPG:]", "IMPORT_OK"] and len(words) > 3]
         if output.code or not found:
@@ -176,7 +159,7 @@ async def _import_authorities(keys: list[PublicKey], program: str, home: Path) -
             signers[fingerprint] = key.name
         file = home / f"authority-{number}.pem"
         file.write_bytes(key.text)
-        output = await _run([program, "--import", "--", str(file)], home)
+        output = await run_gnupg([program, "--import", "--", str(file)], home)
         if output.code:
             raise PolicyError(f"{key.name}: gpgsm can't read the certificates in it")
     # S: trusted for signatures; relax: an authority's own certificate need not be of the form that RFC 5280 asks
@@ -194,20 +177,3 @@ def _certificates(key: PublicKey) -> list[str]:
         ]
     except ValueError:
         raise PolicyError(f"{key.name}: a certificate in it can't be read") from None
-
-
-async def _run(command: list[str], home: Path) -> Output:
-    return await run_program(
-        command, what=Path(command[0]).name, seconds=SECONDS, environment=_environment(home), folder=home
-    )
-
-
-def _environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "GNUPGHOME": str(home), "LC_ALL": "C"}
-
-
-def _found(program: str) -> str:
-    path = shutil.which(program)
-    if path is None:
-        raise GitError(f"there is no `{program}` on the PATH, which signedCommits needs")
-    return path

@@ -124,4 +124,9 @@ def valid_ssh_key(line: str) -> bool:
         blob = base64.b64decode(words[1], validate=True)
     except binascii.Error:
         return False
-    return blob.startswith(len(words[0]).to_bytes(4, "big") + words[0].encode())
+    fields, position = [], 0
+    while position < len(blob):  # each with its length before it (RFC 4253, 6.6)
+        start = position + 4
+        position = start + int.from_bytes(blob[position:start], "big")
+        fields.append(blob[start:position])
+    return position == len(blob) and len(fields) > 1 and fields[0] == words[0].encode()

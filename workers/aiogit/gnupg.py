@@ -74,7 +74,7 @@ async def _start(home: Path, path: Path) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             "/bin/sh", "-c", 'export LISTEN_PID=$$; exec "$@" 3<&0 </dev/null', "agent",
             found_program("gpg-agent"), "--homedir", str(home), "--quiet", "--batch", "--supervised",
-            stdin=listening,
+            stdin=listening.fileno(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             env={**_environment(home), "LISTEN_FDS": "1"},

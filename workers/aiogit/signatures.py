@@ -44,6 +44,8 @@ _REASONS = {
     "EXPSIG": "a signature that has expired",
     "EXPKEYSIG": "a signature by a key that has expired",
     "REVKEYSIG": "a signature by a key that was revoked",
+    "TRUST_NEVER": "a signature by a key that is not of the policy",
+    "TRUST_UNDEFINED": "a signature by a key that is not of the policy",
 }
 
 
@@ -181,11 +183,10 @@ def _ssh_finding(output: Output, keyring: Keyring) -> Finding:
     signer = keyring.signers.get(matches[0][1]) if len(matches) == 1 else None
     if output.code == 0 and signer is not None:
         return Finding(signer, "")
-    if "revoked" in text.lower():
-        return Finding("", "a signature by a key that was revoked")
     if "No principal matched" in text:
         return Finding("", _REASONS["NO_PUBKEY"])
-    return Finding("", "a signature that does not belong to it")
+    revoked = ", or by a key that was revoked" if "gpg.ssh.revocationFile" in keyring.config else ""
+    return Finding("", _REASONS["BADSIG"] + revoked)  # ssh-keygen does not say which
 
 
 def _gnupg_finding(output: Output, keyring: Keyring) -> Finding:
@@ -196,7 +197,7 @@ def _gnupg_finding(output: Output, keyring: Keyring) -> Finding:
     valid = words.get("VALIDSIG", [])
     if output.code or "GOODSIG" not in words or [line[0] for line in lines].count("VALIDSIG") != 1 or len(valid) < 9:
         reasons = [reason for word, reason in _REASONS.items() if word in words]
-        return Finding("", reasons[-1] if reasons else "a signature that can't be verified")
+        return Finding("", reasons[0] if reasons else "a signature that can't be verified")
     if valid[7] in _WEAK_HASHES:
         return Finding("", "a signature with a hash that is no longer safe (MD5, SHA-1 or RIPEMD-160)")
     if keyring.kind == "gpg":

@@ -25,6 +25,7 @@ from workers.context import Context
 from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
 from workers.report import Reporter
+from workers.signed import require_signed
 from workers.tip import believed_tip
 
 log = structlog.get_logger(__name__)
@@ -99,6 +100,15 @@ class Reconciler:
         read = time.perf_counter()
         fetched = await repository.fetch(view.ref, tip, paths=_paths(view), name=run.source)
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
+        await require_signed(
+            repository,
+            view.repository,
+            self._context.secrets,
+            source=run.source,
+            ref=view.ref,
+            commit=tip,
+            applied=run.processed,
+        )
         affected = await self._affected(run, view, repository, tip)
         advanced = asyncio.create_task(
             self._context.queue.advance(

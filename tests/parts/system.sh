@@ -6,6 +6,8 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need git git
 need redis-server redis-server
 need ssh openssh-client
+need gpg gnupg
+need gpgsm gpgsm
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 [ -z "$missing" ] && exit 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import syntax
+from windlass.documents import signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -15,12 +15,13 @@ from windlass.documents.types import (
     Repository,
     SecretRef,
     Source,
+    StatusApi,
 )
 from windlass.yamls import Path
 
 REFUSED = "not built yet: Windlass would ignore it, so it refuses it"
 NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
-    "Repository": (("signedCommits",), ("verify",), ("limits",)),
+    "Repository": (("verify",), ("limits",)),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
         ("destination", "serviceAccount"),
@@ -94,12 +95,19 @@ def _repository(document: Repository) -> Iterator[tuple[Path, str]]:
     if spec.credentials:
         yield from _credentials(spec.credentials, spec.url)
     if spec.status:
-        if spec.status.token is None:
-            yield ("status",), "the field token is missing"
-        else:
-            yield from _secret(spec.status.token, ("status", "token"))
-        if spec.status.api is not None and not syntax.valid_http(spec.status.api):
-            yield ("status", "api"), "expected an http(s) URL, without user name and query"
+        yield from _status(spec.status)
+    if spec.signed_commits:
+        for path, message in signing.violations(spec.signed_commits):
+            yield ("signedCommits", *path), message
+
+
+def _status(status: StatusApi) -> Iterator[tuple[Path, str]]:
+    if status.token is None:
+        yield ("status",), "the field token is missing"
+    else:
+        yield from _secret(status.token, ("status", "token"))
+    if status.api is not None and not syntax.valid_http(status.api):
+        yield ("status", "api"), "expected an http(s) URL, without user name and query"
 
 
 def _credentials(credentials: Credentials, url: str) -> Iterator[tuple[Path, str]]:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from windlass.documents.signing import SignedCommits
+
 API_VERSION = "windlass.dev/v1alpha1"
 
 Forge = Literal["github", "gitlab", "gitea", "forgejo", "bitbucket", "bitbucket-server", "azure", "generic"]
@@ -57,6 +59,7 @@ class RepositorySpec(_Strict, frozen=True):
     credentials: Credentials | None = None
     webhook: Webhook | None = None
     status: StatusApi | None = None
+    signed_commits: SignedCommits | None = None
 
 
 class Repository(_Strict, frozen=True):

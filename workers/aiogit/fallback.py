@@ -41,6 +41,14 @@ class CliFetcher:
         """
         :raises GitError: and its kinds.
         """
+        found = await self.heads(ref)
+        return found.get(f"{ref}^{{}}") or found.get(ref)
+
+    async def heads(self, ref: str) -> dict[str, str]:
+        """What ``ref`` names, and, as ``REF^{}``, what an annotated tag leads to.
+
+        :raises GitError: and its kinds.
+        """
         output = await self._git.run(
             ["ls-remote", "--quiet", "--", self._address.url, ref, f"{ref}^{{}}"],
             seconds=self._limits.tip_seconds,
@@ -55,7 +63,7 @@ class CliFetcher:
                 raise RefusedRepositoryError("the repository has SHA-256 object ids, which are not supported yet")
             if is_object_id(oid):
                 found[name] = oid
-        return found.get(f"{ref}^{{}}") or found.get(ref)
+        return found
 
     async def fetch(self, ref: str, commit: str, *, refetch: bool) -> None:
         """Bring ``commit`` and prove it. By its id, or, from a server that gives only tips, by ``ref``.
@@ -74,6 +82,15 @@ class CliFetcher:
             if there.code:
                 raise CommitMissingError(f"{self._address} no longer has {commit} at {ref}")
             await prove_and_admit(self._store, self._git, incoming, commit, self._limits)
+
+    async def bring(self, what: str, incoming: Path) -> None:
+        """Fetch ``what`` into the folder ``incoming``, apart from the store, and nothing more.
+
+        :raises GitError: and its kinds.
+        """
+        output = await self._fetch(what, incoming, refetch=False)
+        if output.code:
+            raise self._error(output)
 
     async def _fetch(self, what: str, incoming: Path, *, refetch: bool) -> Output:
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"]

@@ -87,10 +87,13 @@ class GitCli:
         memory: int | None = None,
         network: bool = False,
         objects: Path | None = None,
+        config: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Output:
         """Run ``git ARGUMENTS``; ``file_bytes`` and ``memory`` bound each file it writes and its address space.
 
-        ``objects``: where new objects go, apart from the store's (see ``quarantine``).
+        ``objects``: where new objects go, apart from the store's (see ``quarantine``). ``config``, ``environment``:
+        what this run needs besides.
 
         :raises GitTimeoutError: not done within ``seconds``; the process group was killed.
         :raises GitError: there is no git.
@@ -98,25 +101,17 @@ class GitCli:
         if self._program is None:
             raise GitError("there is no `git` on the PATH")
         command = _limited([self._program, f"--git-dir={self._directory}", *arguments], file_bytes, memory)
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._environment(network, objects),
-            cwd=self._scratch,
-            start_new_session=True,
+        return await run_program(
+            command,
+            what=f"git {arguments[0]}",
+            seconds=seconds,
+            stdin=stdin,
+            environment={**self._environment(network, objects, config or {}), **(environment or {})},
+            folder=self._scratch,
         )
-        try:
-            async with asyncio.timeout(seconds):
-                return await _converse(process, stdin)
-        except TimeoutError:
-            raise GitTimeoutError(f"git {arguments[0]} did not finish within {seconds:g} s") from None
-        finally:
-            await _end(process)
 
-    def _environment(self, network: bool, objects: Path | None) -> dict[str, str]:
-        config = dict(_CONFIG)
+    def _environment(self, network: bool, objects: Path | None, more: Mapping[str, str]) -> dict[str, str]:
+        config = {**_CONFIG, **more}
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._scratch),
@@ -185,6 +180,37 @@ class GitCli:
             "VerifyHostKeyDNS": "no",
         }
         return " ".join(["ssh", "-F", os.devnull, *(f"-o {name}={value}" for name, value in options.items())])
+
+
+async def run_program(
+    command: Sequence[str],
+    *,
+    what: str,
+    seconds: float,
+    environment: Mapping[str, str],
+    folder: Path,
+    stdin: AsyncIterable[bytes] | None = None,
+) -> Output:
+    """Run a program in ``folder`` with exactly this ``environment``; ``what`` is its name in errors.
+
+    :raises GitTimeoutError: not done within ``seconds``; the process group was killed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(environment),
+        cwd=folder,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            return await _converse(process, stdin)
+    except TimeoutError:
+        raise GitTimeoutError(f"{what} did not finish within {seconds:g} s") from None
+    finally:
+        await _end(process)
 
 
 def basic_authorization(remote: Remote) -> str | None:

@@ -32,9 +32,11 @@ from workers.aiogit.errors import (
 )
 from workers.aiogit.fallback import CliFetcher, LibgitFetcher
 from workers.aiogit.gitcli import GitCli
+from workers.aiogit.keyrings import Policy
 from workers.aiogit.locks import store_lock
 from workers.aiogit.model import Change, Fetched, Limits, Remote, Way
 from workers.aiogit.packs import OverBudgetError
+from workers.aiogit.signatures import Signatures
 from workers.aiogit.smart_http import SmartHttp, new_session
 from workers.aiogit.store import Store
 from workers.aiogit.unpack import PackStream, unpack_large, unpack_small
@@ -88,6 +90,7 @@ class GitRepository:
         self._scratch = tempfile.TemporaryDirectory(prefix="windlass-git-")
         self._git = GitCli(self.directory, self.address, self.remote, Path(self._scratch.name))
         self._cli = CliFetcher(self._store, self._git, self.address, self.remote, self.limits)
+        self._signatures = Signatures(self._store, self._git, self._cli, Path(self._scratch.name))
         self._http: SmartHttp | None = None
         if self.address.scheme != "ssh":
             self._session = self._session or new_session()
@@ -265,6 +268,17 @@ class GitRepository:
         """
         with self._suspecting():
             return self.store.blob(oid, self.limits.blob_bytes)
+
+    async def require_signed(self, ref: str, commit: str, policy: Policy, *, since: Sequence[str] = ()) -> str:
+        """Who signed ``commit``, which is here and which ``ref`` named. Where every commit must be signed, all those
+        after ``since`` are looked at too (none of ``since`` here: the commit alone).
+
+        :raises UnsignedError: not signed as ``policy`` asks. :raises PolicyError: a key of it is none.
+        :raises GitError: it could not be found out.
+        """
+        async with store_lock(self.directory, exclusive=False):
+            before = [one for one in since if self.has(one)]
+            return await self._signatures.require(ref, commit, policy, since=before)
 
     @contextmanager
     def _suspecting(self, *commits: str) -> Iterator[None]:

@@ -201,7 +201,7 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "field"),
     [
-        ("Repository", "url: https://h/x\nsignedCommits: {}", "spec.signedCommits"),
+        ("Repository", "url: https://h/x\nverify: {}", "spec.verify"),
         (
             "Repository",
             "url: https://h/x\ncredentials: {token: {secret: {name: a, key: b}}}",

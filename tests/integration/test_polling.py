@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from redis.asyncio import Redis
@@ -20,12 +21,14 @@ from windlass.documents.types import source_id
 from windlass.queue import LeaseKeeper, Mark, SourceQueue
 from windlass.semver import semver_ref
 from windlass.settings import Settings
+from windlass.wire import text
 from workers.context import Context
 from workers.polling import Poller
 
 pytestmark = pytest.mark.integration
 
-INTERVAL = "1"
+INTERVAL = 0.2
+"""Seconds; less than the settings allow, so that many polls take a moment."""
 
 
 class Bench:
@@ -51,11 +54,10 @@ class Bench:
                 "REDIS_URL": self.url,
                 "WINDLASS_DOCUMENTS": str(self.folder / "documents"),
                 "WINDLASS_DATA": str(self.folder / f"data-{len(self._contexts)}"),
-                "WINDLASS_POLL": INTERVAL,
             }
         )
         context = Context(
-            settings,
+            msgspec.structs.replace(settings, poll_seconds=INTERVAL),
             DocumentDirectory(settings.documents),
             redis=self.redis,
             queue=self.queue,
@@ -67,7 +69,7 @@ class Bench:
         self._tasks.append(asyncio.create_task(Poller(context).run()))
 
     async def jobs(self) -> list[str]:
-        return [raw.decode() for raw in await self.redis.lrange("rq:queue:windlass", 0, -1)]
+        return [text(raw) for raw in await self.redis.lrange("rq:queue:windlass", 0, -1)]
 
     async def field(self, source: str, name: str) -> str:
         return (await self.queue.source_state(source)).get(name, "")
@@ -79,7 +81,7 @@ class Bench:
             await self.queue.nudge(source, digest="d", reason="test")
             job = await self.redis.lpop("rq:queue:windlass")
         assert job is not None
-        run: Any = await self.queue.begin(job.decode(), source)
+        run: Any = await self.queue.begin(text(job), source)
         await self.queue.advance(run, commit=commit, documents="d", dirty=[])
         await self.queue.finish(run)
 
@@ -230,7 +232,7 @@ async def test_a_dead_repository_is_asked_ever_less_often_and_holds_up_no_other(
         await until(lambda: asked > 0 and questions(git_http) >= 4)
         assert f"{MAIN}-1" in await bench.jobs()
         assert most <= 4, "at most so many questions at once to one server"
-        await until(_longer_than(bench, "windlass:poll:refused", 3000))
+        await until(_longer_than(bench, "windlass:poll:refused", 1500))
 
 
 def _longer_than(bench: Bench, key: str, milliseconds: int) -> Callable[[], Any]:
@@ -248,5 +250,5 @@ async def test_several_workers_share_the_polls(bench: Bench, git_http: GitHttp, 
     for _ in range(4):
         bench.start()
     await until(lambda: questions(git_http) >= 4)
-    assert questions(git_http) <= (time.monotonic() - started) / 0.8 + 1
+    assert questions(git_http) <= (time.monotonic() - started) / (0.8 * INTERVAL) + 1
     assert await bench.jobs() == []

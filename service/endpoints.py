@@ -19,6 +19,7 @@ from windlass.events import PushEvent, RefUpdate
 from windlass.forges import Forge, addresses, all_addresses, forge
 from windlass.forges.address import Address
 from windlass.forges.signatures import Headers
+from windlass.semver import Range, range_of
 
 log = structlog.get_logger(__name__)
 
@@ -36,17 +37,39 @@ class Wanted(NamedTuple):
     update: RefUpdate
 
 
+class Followed:
+    """The sources of one repository: by ref; those that follow a range of versions apart, since each pushed tag may be
+    within any of them."""
+
+    def __init__(self) -> None:
+        self._by_ref: dict[str, SourceView] = {}
+        self._ranges: list[tuple[Range, SourceView]] = []
+
+    def add(self, view: SourceView) -> None:
+        versions = range_of(view.ref)
+        if versions is None:
+            self._by_ref[view.ref] = view
+        else:
+            self._ranges.append((versions, view))
+
+    def at(self, ref: str) -> list[SourceView]:
+        """The sources that may be somewhere else now that ``ref`` moved."""
+        view = self._by_ref.get(ref)
+        within = [follower for versions, follower in self._ranges if versions.has_tag(ref)]
+        return [view, *within] if view is not None else within
+
+
 class Group:
     """An endpoint's repositories of one forge and one set of secrets: verified at once."""
 
     def __init__(self, forge_name: str, secrets: tuple[SecretRef, ...]) -> None:
         self.forge: Forge = forge(forge_name)
         self._forge_name, self._secrets = forge_name, secrets
-        self._repositories: dict[Address, list[dict[str, SourceView]]] = {}
+        self._repositories: dict[Address, list[Followed]] = {}
 
-    def add(self, repository: Repository, by_ref: dict[str, SourceView]) -> None:
+    def add(self, repository: Repository, followed: Followed) -> None:
         for address in all_addresses(self._forge_name, repository.spec.url):
-            self._repositories.setdefault(address, []).append(by_ref)
+            self._repositories.setdefault(address, []).append(followed)
 
     def secrets(self, resolver: Resolver) -> list[bytes]:
         """Those that can be read now; the others are logged by name."""
@@ -58,11 +81,11 @@ class Group:
                 log.error("webhook.secret_missing", error=str(error))
         return values
 
-    def repositories(self, event: PushEvent) -> list[dict[str, SourceView]]:
-        """The sources, by ref, of each repository that the event names."""
+    def repositories(self, event: PushEvent) -> list[Followed]:
+        """The sources of each repository that the event names."""
         named = addresses(self._forge_name, event.repositories)
         found = [self._repositories[address] for address in named if address in self._repositories]
-        return [by_ref for several in found for by_ref in several]
+        return [followed for several in found for followed in several]
 
 
 class Endpoint:
@@ -87,20 +110,19 @@ def wanted(groups: Iterable[Group], event: PushEvent) -> tuple[list[Wanted], boo
     by_source: dict[str, Wanted] = {}
     known = False
     for group in groups:
-        for by_ref in group.repositories(event):
+        for followed in group.repositories(event):
             known = True
             for update in event.updates:
-                view = by_ref.get(update.ref)
-                if view is not None and not update.deleted:
-                    by_source[view.id] = Wanted(view, update)
+                if not update.deleted:
+                    by_source.update((view.id, Wanted(view, update)) for view in followed.at(update.ref))
     return list(by_source.values()), known
 
 
 def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
     """The endpoints that these documents ask for, by name. A repository without secrets has none."""
-    sources: dict[str, dict[str, SourceView]] = {}
+    sources: dict[str, Followed] = {}
     for view in catalog.sources.values():
-        sources.setdefault(view.repository.name, {})[view.ref] = view
+        sources.setdefault(view.repository.name, Followed()).add(view)
     return {
         name: Endpoint(_groups(repositories, sources))
         for name, repositories in catalog.endpoints.items()
@@ -108,7 +130,7 @@ def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
     }
 
 
-def _groups(repositories: Iterable[Repository], sources: Mapping[str, dict[str, SourceView]]) -> list[Group]:
+def _groups(repositories: Iterable[Repository], sources: Mapping[str, Followed]) -> list[Group]:
     groups: dict[tuple[str, tuple[SecretRef, ...]], Group] = {}
     for repository in repositories:
         name, secrets = repository.spec.forge, _secrets(repository)
@@ -116,7 +138,7 @@ def _groups(repositories: Iterable[Repository], sources: Mapping[str, dict[str, 
             continue
         if (name, secrets) not in groups:
             groups[name, secrets] = Group(name, secrets)
-        groups[name, secrets].add(repository, sources.get(repository.name, {}))
+        groups[name, secrets].add(repository, sources.get(repository.name, Followed()))
     return list(groups.values())
 
 

@@ -41,6 +41,9 @@ TABLE = (
     Variable("WINDLASS_LOG_FORMAT", "json", "json, or console for people"),
     Variable("WINDLASS_LEASE_SECONDS", "6", "how long a dead worker's lease is waited for; 3 to 60"),
     Variable("WINDLASS_DRAIN_SECONDS", "25", "how long running jobs may end after SIGTERM before they are handed back"),
+    Variable(
+        "WINDLASS_POLL", "180", "seconds between two looks at a repository whose webhooks don't arrive; 1 to 86400"
+    ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
@@ -65,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
     log_format: str
     lease_seconds: float
     drain_seconds: float
+    poll_seconds: float
     url: str | None
 
     @classmethod
@@ -90,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True):
             log_format=read.choice("WINDLASS_LOG_FORMAT", "json", "console"),
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
+            poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
             url=read.address("WINDLASS_URL", "http", "https"),
         )
 

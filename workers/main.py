@@ -13,6 +13,7 @@ from windlass.documents.directory import DocumentDirectory
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
 from workers.context import Context
+from workers.polling import Poller
 from workers.reconcile import Reconciler
 from workers.report import Reporter
 from workers.sweeper import Sweeper
@@ -57,7 +58,15 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         redis=redis,
         keeper=keeper,
         functions={"reconcile": Reconciler(context, reporter).reconcile},
-        services=[context.warm, context.tidy, sweeper.sweep, sweeper.retry, sweeper.documents, reporter.run],
+        services=[
+            context.warm,
+            context.tidy,
+            sweeper.sweep,
+            sweeper.retry,
+            sweeper.documents,
+            reporter.run,
+            Poller(context).run,
+        ],
         concurrency=settings.concurrency,
         drain_seconds=settings.drain_seconds,
     )

@@ -18,12 +18,15 @@ from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application, Source
 from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
 from windlass.queue import Busy, Hint, Run
+from windlass.semver import range_of
 from windlass.state import read_state, read_states
 from workers.aiogit import Fetched, GitRepository
+from workers.aiogit.address import is_object_id
 from workers.application import ApplicationRun, Outcome, document_digest
 from workers.context import Context
 from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
+from workers.following import Following
 from workers.report import Reporter
 from workers.signed import require_signed
 from workers.tip import believed_tip
@@ -92,20 +95,21 @@ class Reconciler:
         queued = round((time.time() - run.hints[-1].received_at) * 1000, 2) if run.hints else 0.0
         started = time.perf_counter()
         repository = await self._context.repositories.get(view.repository)
+        following = Following(repository, view.ref)
         async with _ahead(repository, view.ref, run):
-            tip = await self._tip(run, view, repository)
+            tip = await self._tip(run, following)
         if tip == run.processed and not run.dirty and run.documents == view.digest:
             await self._context.queue.finish(run)
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
         read = time.perf_counter()
-        fetched = await repository.fetch(view.ref, tip, paths=_paths(view), name=run.source)
+        fetched = await repository.fetch(following.ref, tip, paths=_paths(view), name=run.source)
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         await require_signed(
             repository,
             view.repository,
             self._context.secrets,
             source=run.source,
-            ref=view.ref,
+            ref=following.ref,
             commit=tip,
             applied=run.processed,
         )
@@ -142,14 +146,14 @@ class Reconciler:
             elif time.monotonic() >= deadline or not digest:
                 return view
 
-    async def _tip(self, run: Run, view: SourceView, repository: GitRepository) -> str:
-        if not view.ref.startswith("refs/"):
-            return view.ref  # a pinned commit is its own tip
+    async def _tip(self, run: Run, following: Following) -> str:
+        if is_object_id(following.ref):
+            return following.ref  # a pinned commit is its own tip
 
         async def superseded() -> bool:
             return await self._context.queue.generation(run.source) != run.generation
 
-        return await believed_tip(repository, view.ref, processed=run.processed, hints=run.hints, superseded=superseded)
+        return await believed_tip(following, processed=run.processed, hints=run.hints, superseded=superseded)
 
     async def _affected(self, run: Run, view: SourceView, repository: GitRepository, tip: str) -> list[Application]:
         """The applications whose inputs differ from what was applied: found by the diff, not by asking each of them."""
@@ -283,7 +287,7 @@ class _Group:
         if not processed:
             raise TransientError(f"the source {source.id} was not read yet", retry_after=1.0)
         if not repository.has(processed):
-            await repository.fetch(source.ref, processed, paths=[source.path], name=source.id)
+            await repository.fetch(processed, processed, paths=[source.path], name=source.id)
         return SourceAt(source, repository, processed)
 
     async def _steps(self, one: ApplicationRun) -> Outcome:
@@ -338,10 +342,11 @@ class _Group:
     async def _look(self) -> None:
         if await self._context.queue.generation(self._run.source) == self._run.generation:
             return
-        tip = await self._repository.tip(self._view.ref)
+        following = Following(self._repository, self._view.ref)
+        tip = following.ref if is_object_id(following.ref) else await following.tip()
         if tip is None:
             return
-        await self._repository.fetch(self._view.ref, tip, paths=_paths(self._view), name=f"{self._run.source}-next")
+        await self._repository.fetch(following.ref, tip, paths=_paths(self._view), name=f"{self._run.source}-next")
         for one in self._running:
             one.superseded = one.changed_by(self._view.id, tip)
 
@@ -357,7 +362,7 @@ async def _ahead(repository: GitRepository, ref: str, run: Run) -> AsyncIterator
     if not hint or repository.has(hint):
         yield
         return
-    fetching = asyncio.create_task(repository.fetch(ref, hint, name=f"{run.source}-hint"))
+    fetching = asyncio.create_task(repository.fetch(hint if range_of(ref) else ref, hint, name=f"{run.source}-hint"))
     try:
         yield
     finally:

@@ -26,9 +26,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
 class History(Protocol):
-    """What this module needs of a repository."""
+    """What this module needs of a repository and of what is followed in it; see `workers.following`."""
 
-    async def tip(self, ref: str) -> str | None: ...
+    @property
+    def ref(self) -> str: ...
+    async def tip(self) -> str | None: ...
+    def shows(self, commit: str) -> bool: ...
     def has(self, commit: str) -> bool: ...
     def is_ancestor(self, ancestor: str, descendant: str) -> bool: ...
 
@@ -42,7 +45,7 @@ def lags(history: History, tip: str, processed: str, hints: Sequence[Hint], now:
     if not hints:
         return False
     newest = max(hints, key=lambda hint: hint.received_at)
-    if newest.commit == tip or now - newest.received_at > LAG_LIMIT:
+    if history.shows(newest.commit) or now - newest.received_at > LAG_LIMIT:
         return False
     if history.has(newest.commit):
         return history.has(tip) and history.is_ancestor(tip, newest.commit)
@@ -58,7 +61,6 @@ def doubtful(history: History, tip: str, processed: str, hints: Sequence[Hint]) 
 
 async def believed_tip(
     history: History,
-    ref: str,
     *,
     processed: str,
     hints: Sequence[Hint],
@@ -70,15 +72,15 @@ async def believed_tip(
     """
     pause, doubted_since, doubted = FIRST_PAUSE, 0.0, ""
     while True:
-        tip = await history.tip(ref)
+        tip = await history.tip()
         if tip is None:
-            raise SourceMissingError(f"{ref} does not exist in the repository")
+            raise SourceMissingError(f"{history.ref} does not exist in the repository")
         if lags(history, tip, processed, hints, time.time()):
-            log.info("tip.lags", ref=ref, tip=tip)
+            log.info("tip.lags", ref=history.ref, tip=tip)
         elif doubtful(history, tip, processed, hints):
             if tip != doubted:
                 doubted, doubted_since = tip, time.monotonic()
-                log.warning("tip.doubted", ref=ref, tip=tip, applied=processed)
+                log.warning("tip.doubted", ref=history.ref, tip=tip, applied=processed)
             if time.monotonic() - doubted_since >= PATIENCE:
                 return tip
         else:

@@ -19,9 +19,15 @@ class Forge:
     def __init__(self, *tips: str | None, stored: int = 4) -> None:
         self.tips, self.stored, self.asked = list(tips), HISTORY[:stored], 0
 
-    async def tip(self, ref: str) -> str | None:
+    ref = "refs/heads/main"
+
+    async def tip(self) -> str | None:
         self.asked += 1
-        return self.tips.pop(0) if len(self.tips) > 1 else self.tips[0]
+        self.shown = self.tips.pop(0) if len(self.tips) > 1 else self.tips[0]
+        return self.shown
+
+    def shows(self, commit: str) -> bool:
+        return commit == self.shown
 
     def has(self, commit: str) -> bool:
         return commit in self.stored
@@ -46,7 +52,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def look(forge: Forge, processed: str = "", *hints: Hint) -> str:
-    return await believed_tip(forge, "refs/heads/main", processed=processed, hints=hints, superseded=never)
+    return await believed_tip(forge, processed=processed, hints=hints, superseded=never)
 
 
 async def test_the_tip_is_believed() -> None:
@@ -104,5 +110,5 @@ async def test_a_newer_push_ends_the_waiting() -> None:
         return True
 
     forge = Forge("c1", stored=1)
-    tip_ = await believed_tip(forge, "r", processed="c1", hints=(hint("c2", "c1"),), superseded=superseded)
+    tip_ = await believed_tip(forge, processed="c1", hints=(hint("c2", "c1"),), superseded=superseded)
     assert (tip_, forge.asked) == ("c1", 1)

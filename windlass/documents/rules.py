@@ -17,6 +17,7 @@ from windlass.documents.types import (
     Source,
     StatusApi,
 )
+from windlass.semver import Range, RangeError
 from windlass.yamls import Path
 
 REFUSED = "not built yet: Windlass would ignore it, so it refuses it"
@@ -188,12 +189,17 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
 
 
 def _source(source: Source) -> Iterator[tuple[Path, str]]:
-    if sum(field is not None for field in (source.branch, source.tag, source.commit)) != 1:
-        yield (), "expected exactly one of branch, tag and commit"
+    if sum(field is not None for field in (source.branch, source.tag, source.commit, source.semver)) != 1:
+        yield (), "expected exactly one of branch, tag, commit and semver"
     for field, ref in (("branch", source.branch), ("tag", source.tag)):
         if ref is not None and not syntax.valid_ref(ref):
             yield (field,), "not a valid name of a Git ref (git check-ref-format)"
     if source.commit is not None and not syntax.valid_commit(source.commit):
         yield ("commit",), "expected 40 lower-case hexadecimal digits"
+    if source.semver is not None:
+        try:
+            Range(source.semver)
+        except RangeError as error:
+            yield ("semver",), str(error)
     if not syntax.valid_folder(source.path):
         yield ("path",), "expected a folder of the repository, without a leading or trailing /, . or .."

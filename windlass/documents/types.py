@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from windlass.documents.signing import SignedCommits
+from windlass.semver import semver_ref
 
 API_VERSION = "windlass.dev/v1alpha1"
 
@@ -86,17 +87,20 @@ class Cluster(_Strict, frozen=True):
 
 
 class Source(_Strict, frozen=True):
-    """Exactly one of branch, tag and commit; ``path`` is a folder of the repository, "" its root."""
+    """Exactly one of branch, tag, commit and semver; ``path`` is a folder of the repository, "" its root."""
 
     repository: str
     branch: str | None = None
     tag: str | None = None
     commit: str | None = None
+    semver: str | None = None  # a range of versions: the tag of the highest one within it is followed
     path: str = ""
 
     @property
     def ref(self) -> str:
-        """The full ref to follow, or the commit id itself when one is pinned."""
+        """The full ref to follow, the commit id itself when one is pinned, or `windlass.semver`'s form of a range."""
+        if self.semver is not None:
+            return semver_ref(self.semver)
         if self.branch is not None:
             return f"refs/heads/{self.branch}"
         return f"refs/tags/{self.tag}" if self.tag is not None else str(self.commit)

@@ -35,6 +35,7 @@ class Mark(msgspec.Struct, frozen=True):
     description: str
     digest: str
     dirty: tuple[str, ...] = ()
+    polled: str = ""  # the tip that a poll saw: no hint, since nobody has signed it
 
 
 class Marked(msgspec.Struct, frozen=True):
@@ -50,6 +51,15 @@ class Hint(msgspec.Struct, frozen=True):
     before: str
     event: str
     received_at: float
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What Redis knows of a source, as far as a poll asks."""
+
+    processed: str
+    polled: str  # the tip for which a poll marked it last
+    settled: bool  # nothing waits, nothing runs, and the last run ended without an error
+    heard: float  # when a verified delivery named it last (seconds since the epoch); 0: never
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -174,6 +184,26 @@ class SourceQueue:
     async def digest(self, source: str) -> str:
         """The digest of the documents by which the source was last marked."""
         return text(await self._redis.hget(f"windlass:source:{source}", "digest") or b"")
+
+    async def seen(self, sources: Sequence[str]) -> list[Seen]:
+        """What is known of these sources, in their order."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for source in sources:
+                fields = ["processed", "polled", "gen", "done", "error", "parked", "heard"]
+                pipeline.hmget(f"windlass:source:{source}", fields)
+            rows = [[text(value or b"") for value in row] for row in await pipeline.execute()]
+        return [
+            Seen(processed, polled, gen == done and not error and not parked, float(heard or 0))
+            for processed, polled, gen, done, error, parked, heard in rows
+        ]
+
+    async def may_poll(self, repository: str, seconds: float) -> float:
+        """Take the right to poll a repository, which nobody else has then for ``seconds``: 0. Or, if somebody has it,
+        how long to wait for it."""
+        key = f"windlass:poll:{repository}"
+        if await self._redis.set(key, "1", nx=True, px=max(int(seconds * 1000), 1)):
+            return 0.0
+        return max(float(await self._redis.pttl(key)) / 1000, 0.05)
 
     async def due_retries(self, now: float) -> list[str]:
         """The sources whose retry is due. They stay due until they are nudged."""

@@ -23,7 +23,7 @@ from workers.aiogit.errors import (
     LimitExceededError,
     RefusedRepositoryError,
 )
-from workers.aiogit.gitcli import GitCli, Output, complaint
+from workers.aiogit.gitcli import OUTPUT_BYTES, GitCli, Output, complaint
 from workers.aiogit.model import Limits, Remote
 from workers.aiogit.proof import Proof
 from workers.aiogit.quarantine import quarantine
@@ -37,25 +37,29 @@ class CliFetcher:
     def __init__(self, store: Store, git: GitCli, address: Address, remote: Remote, limits: Limits) -> None:
         self._store, self._git, self._address, self._remote, self._limits = store, git, address, remote, limits
 
-    async def tip(self, ref: str) -> str | None:
-        """
-        :raises GitError: and its kinds.
-        """
-        found = await self.heads(ref)
-        return found.get(f"{ref}^{{}}") or found.get(ref)
-
-    async def heads(self, ref: str) -> dict[str, str]:
-        """What ``ref`` names, and, as ``REF^{}``, what an annotated tag leads to.
+    async def refs(self, *wanted: str) -> dict[str, str]:
+        """See :meth:`workers.aiogit.repository.GitRepository.refs`.
 
         :raises GitError: and its kinds.
         """
+        heads = await self.heads(*wanted)
+        return {name: heads.get(f"{name}^{{}}", oid) for name, oid in heads.items() if not name.endswith("^{}")}
+
+    async def heads(self, *wanted: str) -> dict[str, str]:
+        """What the refs name, and, as ``REF^{}``, what an annotated tag leads to.
+
+        :raises GitError: and its kinds.
+        """
+        patterns = [p for ref in wanted for p in ([f"{ref}*"] if ref.endswith("/") else [ref, f"{ref}^{{}}"])]
         output = await self._git.run(
-            ["ls-remote", "--quiet", "--", self._address.url, ref, f"{ref}^{{}}"],
+            ["ls-remote", "--quiet", "--", self._address.url, *patterns],
             seconds=self._limits.tip_seconds,
             network=True,
         )
         if output.code:
             raise self._error(output)
+        if len(output.out) >= OUTPUT_BYTES:
+            raise LimitExceededError(f"{self._address} has more refs below {', '.join(wanted)[:200]} than can be read")
         found: dict[str, str] = {}
         for line in output.out.decode("utf-8", "replace").splitlines():
             oid, _, name = line.partition("\t")
@@ -136,12 +140,13 @@ class LibgitFetcher:
         pygit2.settings.server_timeout = int(limits.tip_seconds * 1000)
         pygit2.settings.server_connect_timeout = 10_000
 
-    async def tip(self, ref: str) -> str | None:
-        """
+    async def refs(self) -> dict[str, str]:
+        """All refs of the server; this way can't ask for less.
+
         :raises GitError:
         """
         heads = await asyncio.to_thread(self._heads)
-        return heads.get(f"{ref}^{{}}") or heads.get(ref)
+        return {name: heads.get(f"{name}^{{}}", oid) for name, oid in heads.items() if not name.endswith("^{}")}
 
     def _heads(self) -> dict[str, str]:
         remote = self._anonymous(pygit2.Repository(str(self._store.directory)))

@@ -23,7 +23,8 @@ from workers.aiogit.model import Remote
 from workers.aiogit.protocol import printable
 
 _TAIL_BYTES = 8192
-_OUTPUT_BYTES = 1 << 20
+OUTPUT_BYTES = 1 << 20
+"""How much of what a program says is kept: the end of it."""
 _ENDING_SECONDS = 5.0
 _TOLERATED = ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode")
 """Old slips in real histories, harmless here; everything else that fsck finds refuses the pack."""
@@ -234,7 +235,7 @@ def _limited(command: list[str], file_bytes: int | None, memory: int | None) -> 
 async def _converse(process: asyncio.subprocess.Process, stdin: AsyncIterable[bytes] | None) -> Output:
     assert process.stdout is not None
     assert process.stderr is not None
-    out = asyncio.create_task(_read(process.stdout, _OUTPUT_BYTES))
+    out = asyncio.create_task(_read(process.stdout, OUTPUT_BYTES))
     err = asyncio.create_task(_read(process.stderr, _TAIL_BYTES))
     try:
         if stdin is not None:

@@ -61,8 +61,8 @@ def _command(name: str, capabilities: Capabilities, arguments: Iterable[str]) ->
     return encode_all([*head, Mark.DELIMITER, *arguments, Mark.FLUSH])
 
 
-def ls_refs_request(capabilities: Capabilities, ref: str) -> bytes:
-    return _command("ls-refs", capabilities, ["peel\n", f"ref-prefix {ref}\n"])
+def ls_refs_request(capabilities: Capabilities, *prefixes: str) -> bytes:
+    return _command("ls-refs", capabilities, ["peel\n", *(f"ref-prefix {prefix}\n" for prefix in prefixes)])
 
 
 def fetch_request(capabilities: Capabilities, want: str, haves: Iterable[str]) -> bytes:
@@ -71,24 +71,27 @@ def fetch_request(capabilities: Capabilities, want: str, haves: Iterable[str]) -
     return _command("fetch", capabilities, [*lines, *(f"have {have}\n" for have in haves), "done\n"])
 
 
-def parse_ls_refs(frames: Iterable[Frame], ref: str) -> str | None:
-    """The commit (a tag peeled) that ``ref`` names, None when there is no such ref; other refs of the prefix are
-    passed over."""
+def parse_refs(frames: Iterable[Frame]) -> dict[str, str]:
+    """The commit (a tag peeled) of each ref.
+
+    :raises ProtocolError: a ref without an object id.
+    """
+    refs: dict[str, str] = {}
     for frame in frames:
         if isinstance(frame, Mark):
             continue
         raise_if_error(frame)
         words = frame.rstrip(b"\n").split(b" ")
-        if len(words) < 2 or words[1] != ref.encode():
+        if len(words) < 2:
             continue
         peeled = [word[7:] for word in words[2:] if word.startswith(b"peeled:")]
         found = (peeled[0] if peeled else words[0]).decode("ascii", "replace")
         if found == "unborn":
-            return None
+            continue
         if not is_object_id(found):
             raise ProtocolError("the server sent a ref without an object id")
-        return found
-    return None
+        refs[words[1].decode("utf-8", "replace")] = found
+    return refs
 
 
 def raise_if_error(frame: bytes) -> None:

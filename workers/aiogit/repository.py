@@ -121,20 +121,30 @@ class GitRepository:
         check_ref(ref)
         if is_object_id(ref):
             return ref
+        return (await self.refs(ref)).get(ref)
+
+    async def refs(self, *wanted: str) -> dict[str, str]:
+        """The commits (tags peeled) of these refs, in one question; of all refs below one that ends with a slash. More
+        may be answered; what does not exist is left out.
+
+        :raises RefNotFoundError: no valid full ref name. :raises GitError: and its kinds.
+        """
+        for ref in wanted:
+            check_ref(ref.rstrip("/"))
         if self._http is None:
-            return await self._cli.tip(ref)
+            return await self._cli.refs(*wanted)
         try:
             capabilities = await self._http.capabilities()
             if capabilities is not None and capabilities.usable:
-                return await self._http.ls_ref(capabilities, ref)
+                return await self._http.ls_refs(capabilities, *wanted)
             reason = "no protocol version 2"
         except (ProtocolError, RemoteError) as error:
             self._http.forget()
             reason = str(error)
         log.info("git.fallback", url=str(self.address), step="tip", reason=reason)
         if self._git.available:
-            return await self._cli.tip(ref)
-        return await LibgitFetcher(self.store, self.address, self.remote, self.limits).tip(ref)
+            return await self._cli.refs(*wanted)
+        return await LibgitFetcher(self.store, self.address, self.remote, self.limits).refs()
 
     async def fetch(self, ref: str, commit: str, *, paths: Sequence[str] = ("",), name: str) -> Fetched:
         """Bring ``commit``, which ``ref`` named, and pin it as ``refs/windlass/<name>``.

@@ -90,10 +90,10 @@ class SmartHttp:
             raise ProtocolError(f"{self._address} redirects to something that is no repository")
         return target.removesuffix(_SUFFIX)
 
-    async def ls_ref(self, capabilities: Capabilities, ref: str) -> str | None:
-        """See :func:`protocol.parse_ls_refs`."""
-        async with self._in_time(), self._post(protocol.ls_refs_request(capabilities, ref)) as answer:
-            return protocol.parse_ls_refs(await self._all_frames(answer), ref)
+    async def ls_refs(self, capabilities: Capabilities, *prefixes: str) -> dict[str, str]:
+        """See :func:`protocol.parse_refs`."""
+        async with self._in_time(), self._post(protocol.ls_refs_request(capabilities, *prefixes)) as answer:
+            return protocol.parse_refs(await self._all_frames(answer))
 
     async def fetch(self, capabilities: Capabilities, want: str, haves: list[str]) -> AsyncGenerator[bytes, None]:
         """The pack's bytes, piece by piece. The caller bounds time and bytes, and closes the generator.

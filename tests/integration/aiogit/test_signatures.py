@@ -187,14 +187,13 @@ async def test_an_ssh_signature_for_anything_but_git_does_not_count(repository, 
         await check(repository, forged, policy(alice))
 
 
-async def test_an_expired_certificate_does_not_count(repository, shop, make, monkeypatch):
-    carol = make.x509("carol")
-    carol.use(shop.tree)
+async def test_an_expired_certificate_does_not_count(repository, shop, people):
+    alice, _ = people["x509"]
+    alice.use(shop.tree)
     commit = shop.push({"a.yaml": "1"})
-    assert await check(repository, commit, policy(carol))
-    later = policy(carol, make.x509("other"))  # another policy: what was found before is not remembered for it
-    await repository._signatures._keyring("x509", later)
-    keyring = repository._signatures._keyrings[later.digest, "x509"]
+    assert await check(repository, commit, policy(alice))
+    later = Policy((PublicKey("x509", alice.public.encode(), "keys[0]", ("later",)),))  # nothing is remembered for it
+    keyring = await repository._signatures._keyring("x509", later)
     with (keyring.home / "gpgsm.conf").open("a") as options:
         options.write("faked-system-time 20400101T000000\n")
     with pytest.raises(UnsignedError):
@@ -234,8 +233,9 @@ async def test_no_agent_and_no_socket_is_left(repository, shop, people):
 async def test_several_x509_signatures_at_once_wait_for_each_other(repository, shop, people):
     alice, _ = people["x509"]
     alice.use(shop.tree)
-    commits = [shop.push({"a.yaml": str(number)}) for number in range(4)]
-    await check(repository, commits[-1], policy(alice, every=True), since=commits[:1])
+    commits = [shop.push({"a.yaml": str(number)}) for number in range(3)]
+    await asyncio.gather(*(repository.fetch(MAIN, commit, name=commit) for commit in commits))
+    await asyncio.gather(*(check(repository, commit, policy(alice)) for commit in commits))
 
 
 @pytest.mark.parametrize("every", [False, True])

@@ -10,7 +10,7 @@ from workers.aiogit.protocol import (
     fetch_request,
     ls_refs_request,
     parse_advertisement,
-    parse_ls_refs,
+    parse_refs,
 )
 
 COMMIT, TAG = "1" * 40, "2" * 40
@@ -55,18 +55,18 @@ def test_only_what_was_offered_is_sent():
 
 def test_exactly_the_ref_that_was_asked_for_counts():
     lines = [f"{TAG} refs/heads/main-2\n".encode(), f"{COMMIT} refs/heads/main\n".encode(), Mark.FLUSH]
-    assert parse_ls_refs(lines, "refs/heads/main") == COMMIT
-    assert parse_ls_refs(lines, "refs/heads/mai") is None
-    assert parse_ls_refs([Mark.FLUSH], "refs/heads/main") is None
+    assert parse_refs(lines).get("refs/heads/main") == COMMIT
+    assert "refs/heads/mai" not in parse_refs(lines)
+    assert parse_refs([Mark.FLUSH]) == {}
 
 
 def test_an_annotated_tag_is_peeled():
-    assert parse_ls_refs([f"{TAG} refs/tags/v1 peeled:{COMMIT}\n".encode()], "refs/tags/v1") == COMMIT
+    assert parse_refs([f"{TAG} refs/tags/v1 peeled:{COMMIT}\n".encode()]) == {"refs/tags/v1": COMMIT}
 
 
 def test_a_ref_without_an_object_id_is_refused():
     with pytest.raises(ProtocolError):
-        parse_ls_refs([b"--upload-pack=x refs/heads/main\n"], "refs/heads/main")
+        parse_refs([b"--upload-pack=x refs/heads/main\n"])
 
 
 def answer(*frames, allowance=1000):

@@ -145,7 +145,7 @@ def test_a_file_that_is_no_yaml_disables_all_of_it() -> None:
         (APPLICATION.replace("main", "1.10"), "8: spec.sources[0].branch: expected str | null, got float (quote it)"),
         (
             APPLICATION.replace("      branch: main\n", ""),
-            "7: spec.sources[0]: expected exactly one of branch, tag and commit",
+            "7: spec.sources[0]: expected exactly one of branch, tag, commit and semver",
         ),
         (
             APPLICATION.replace("branch: main", "branch: --output=x"),

@@ -8,6 +8,8 @@ local answers = {}
 for _, m in ipairs(r.marks) do
   local key = source_key(m.source)
   local s = redis.call('HMGET', key, 'gen', 'done', 'waiting', 'running', 'processed', 'parked')
+  if r.delivery ~= '' then redis.call('HSET', key, 'heard', r.received_at) end
+  if text(m.polled) ~= '' then redis.call('HSET', key, 'polled', m.polled) end
   local gen, idle = number(s[1]), text(s[3]) == '' and (text(s[4]) == '' or text(s[6]) ~= '')
   local settled = idle and gen == number(s[2]) and text(s[6]) == '' and redis.call('SCARD', key .. ':dirty') == 0
   for _, name in ipairs(m.dirty) do redis.call('SADD', key .. ':dirty', name) end

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from windlass.documents.accounts import ServiceAccount
 from windlass.documents.types import Cluster
 from windlass.secrets import Secrets
 from workers.kube import crds, managed_fields, prune
@@ -48,15 +49,31 @@ class ClusterAccess:
         await crds.established(self.client, name, ESTABLISH_SECONDS)
         self.discovery.forget()
 
+    def members(self, account: ServiceAccount | None) -> KubeClient:
+        """The client for an application's objects: as its account, None for Windlass' own identity.
+
+        What says which objects these are (the ApplySet's parent, lists by label, discovery) is never the account's: a
+        tenant must not write it, and need not be able to read it.
+        """
+        return self.client if account is None else self.client.acting_as(account.user)
+
     async def prune(
-        self, key: ObjectKey, api_version: str, application: str, applyset_id: str, *, deadline: Callable[[], float]
+        self,
+        key: ObjectKey,
+        api_version: str,
+        application: str,
+        applyset_id: str,
+        *,
+        account: ServiceAccount | None,
+        deadline: Callable[[], float],
     ) -> str:
-        """Delete one object if it is ours still; "gone" where the cluster no longer has even its kind."""
+        """Delete one object, as ``account``, if it is ours still; "gone" where the cluster no longer has even its kind."""
         resource = await self.discovery.resource(api_version, key.kind)
         if resource is None:
             return "gone"
+        client = self.members(account)
         return await prune.prune(
-            self.client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
+            client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
         )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from windlass.documents.accounts import account_of
 from windlass.documents.types import Application
 from windlass.queue import Lease
 from windlass.state import RunRecord
@@ -72,6 +73,7 @@ class Writer:
         self._reader, self._claims, self._parent = reader, claims, parent
         self._give_way, self._save = give_way, save
         self._applyset: ApplySet = cluster.applyset(application.name)
+        self._account = account_of(application.spec.destination, context.settings.default_service_account)
 
     async def apply(self) -> None:
         """Write what changed, stage after stage; within a stage all at once, as fast as the cluster takes it."""
@@ -87,7 +89,7 @@ class Writer:
                 version=self._parent or None,
             )
             applier = Applier(
-                self._cluster.client,
+                self._cluster.members(self._account),
                 self.application.name,
                 self._applyset.id,
                 force=self.application.spec.sync.force,
@@ -145,7 +147,8 @@ class Writer:
         except ApiError as error:
             if error.missing:
                 self._cluster.discovery.forget(resource)
-            if isinstance(error, ConflictError) and error.application:
+            if error.forbidden or (isinstance(error, ConflictError) and error.application):
+                # Not this application's, so whoever may have it need not wait. (A name alone must keep no tenant out.)
                 await self._claims.release([str(wanted.key)])
             self._fail(wanted, str(error), retry=error.retryable)
             return
@@ -207,7 +210,12 @@ class Writer:
         name = str(item.key)
         try:
             result = await self._cluster.prune(
-                item.key, item.api_version, self.application.name, self._applyset.id, deadline=self._lease.remaining
+                item.key,
+                item.api_version,
+                self.application.name,
+                self._applyset.id,
+                account=self._account,
+                deadline=self._lease.remaining,
             )
         except ApiError as error:
             self._progress.errors.append(ObjectError(name, "", 0, f"prune: {error}", retry=error.retryable))

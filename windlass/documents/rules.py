@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import syntax
+from windlass.documents import accounts, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
     ClusterSpec,
     Credentials,
+    Destination,
     Document,
     Repository,
     SecretRef,
@@ -23,7 +24,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Repository": (("signedCommits",), ("verify",), ("limits",)),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
-        ("destination", "serviceAccount"),
         ("sync", "automatic"),
         ("sync", "pruneLimit"),
         ("sync", "selfHeal"),
@@ -175,10 +175,22 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
             yield ("sources", index, *path), message
     if spec.destination.namespace is not None and not syntax.valid_label(spec.destination.namespace):
         yield ("destination", "namespace"), LABEL_EXPECTED
+    if spec.destination.service_account is not None:
+        yield from _account(spec.destination)
     if spec.adopts == document.name:
         yield ("adopts",), "an application can't adopt itself"
     elif spec.adopts is not None and not syntax.valid_label(spec.adopts):
         yield ("adopts",), LABEL_EXPECTED
+
+
+def _account(destination: Destination) -> Iterator[tuple[Path, str]]:
+    """An empty or half a name would be nobody, or somebody else."""
+    assert destination.service_account is not None
+    text = accounts.text_of(destination.service_account)
+    if not accounts.valid_account(text):
+        yield ("destination", "serviceAccount"), accounts.EXPECTED
+    elif accounts.parse_account(text, destination.namespace) is None:
+        yield ("destination", "serviceAccount"), accounts.NO_NAMESPACE
 
 
 def _source(source: Source) -> Iterator[tuple[Path, str]]:

@@ -104,9 +104,17 @@ class Source(_Strict, frozen=True):
         return source_id(self.repository, self.ref)
 
 
+class AccountRef(_Strict, frozen=True):
+    """A ServiceAccount; its namespace is the destination's if it names none."""
+
+    name: str
+    namespace: str | None = None
+
+
 class Destination(_Strict, frozen=True):
     cluster: str
     namespace: str | None = None  # for namespaced objects that name none
+    service_account: str | AccountRef | None = None  # who reads and writes the objects; NAME or NAMESPACE:NAME
 
 
 class Sync(_Strict, frozen=True):

@@ -8,6 +8,7 @@ connection that broke is tried again; and neither bodies nor credentials are eve
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import ssl
 import time
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+IMPERSONATE = "Impersonate-User"
 
 DEFAULT_TIMEOUT = 30.0
 LEASE_MARGIN = 0.2
@@ -59,7 +62,7 @@ class Answer(NamedTuple):
 
 
 class KubeClient:
-    """The connection to one API server, and (`limiter`) how fast it takes writes."""
+    """The connection to one API server, and (`limiter`) how fast it takes writes; `acting_as` is another user's view of it."""
 
     def __init__(
         self,
@@ -74,10 +77,21 @@ class KubeClient:
         """``context`` is None only for plain http (tests). The session starts with the first request, in its loop."""
         self.server = server.rstrip("/")
         self.limiter = AdaptiveLimiter(max_concurrent_requests)
-        self._context, self._authorize = context, authorize
-        self._server_name, self._proxy = server_name, proxy
-        self._connections = max(1, max_concurrent_requests)
-        self._session: aiohttp.ClientSession | None = None
+        self._authorize, self._server_name, self._proxy = authorize, server_name, proxy
+        self._pool = _Pool(context, max(1, max_concurrent_requests))
+        self._identity: dict[str, str] = {}
+
+    def acting_as(self, user: str) -> KubeClient:
+        """The same connections and limiter, as ``user``: the API server allows what that user may, and nothing more.
+
+        No groups are sent, so that Windlass needs no right to impersonate any: the API server knows those of a service
+        account (`system:serviceaccounts`, the namespace's, `system:authenticated`) and adds them.
+        """
+        if not user:
+            raise ValueError("an empty user would be Windlass itself")
+        view = copy.copy(self)
+        view._identity = {IMPERSONATE: user}
+        return view
 
     async def request(
         self,
@@ -98,7 +112,7 @@ class KubeClient:
         :raises UnreachableError: no connection.
         :raises LeaseLostError: nothing is left of the lease.
         """
-        headers = {"Accept": accept}
+        headers = {"Accept": accept, **self._identity}
         if body is not None:
             headers["Content-Type"] = content_type
         query = f"{urlencode(params)}&" if params else ""
@@ -127,7 +141,7 @@ class KubeClient:
         if self._authorize is not None and (value := await self._authorize(fresh)):
             headers["Authorization"] = value
         started = time.perf_counter()
-        async with self._opened().request(
+        async with self._pool.session().request(
             method,
             url,
             data=body,
@@ -150,12 +164,12 @@ class KubeClient:
         :raises ApiError: the server refused the watch (410 too: list again).
         """
         query = urlencode({**params, "watch": "true", "timeoutSeconds": str(max(1, int(seconds)))})
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **self._identity}
         if self._authorize is not None and (value := await self._authorize(False)):
             headers["Authorization"] = value
         rest = b""
         try:
-            async with self._opened().get(
+            async with self._pool.session().get(
                 URL(f"{self.server}{path}?{query}", encoded=True),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=seconds),
@@ -172,7 +186,19 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             log.debug("watch.ended", path=path, error=type(error).__name__)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    async def close(self) -> None:
+        """Close every connection, those of all views; a request after it opens new ones."""
+        await self._pool.close()
+
+
+class _Pool:
+    """The connections, which all views of a client share; the session starts with the first request, in its loop."""
+
+    def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
+        self._context, self._connections = context, connections
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
@@ -187,7 +213,6 @@ class KubeClient:
         return self._session
 
     async def close(self) -> None:
-        """Close every connection; a request after it opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from windlass.documents.limits import refuse_destination
 from windlass.documents.types import Application, Cluster, Document, Repository
 from windlass.errors import DocumentError
 
@@ -83,10 +84,14 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
 def _missing(
     application: Application, repositories: dict[str, Repository], clusters: dict[str, Cluster]
 ) -> Iterable[tuple[str, str]]:
-    if application.source.repository not in repositories:
+    repository = repositories.get(application.source.repository)
+    if repository is None:
         yield "spec.sources[0].repository", f"there is no valid Repository {application.source.repository}"
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
+    if repository is not None and repository.spec.limits is not None:
+        for path, message in refuse_destination(repository.spec.limits, application.spec.destination):
+            yield ".".join(("spec", *map(str, path))), message
 
 
 def _sources(

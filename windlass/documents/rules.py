@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import accounts, syntax
+from windlass.documents import accounts, limits, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -21,7 +21,7 @@ from windlass.yamls import Path
 
 REFUSED = "not built yet: Windlass would ignore it, so it refuses it"
 NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
-    "Repository": (("signedCommits",), ("verify",), ("limits",)),
+    "Repository": (("signedCommits",), ("verify",)),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
         ("sync", "automatic"),
@@ -77,6 +77,8 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
     """What is wrong with a document whose types are right: (path below ``spec``, message)."""
     if isinstance(document, Repository):
         yield from _repository(document)
+        if document.spec.limits is not None:
+            yield from ((("limits", *path), message) for path, message in limits.violations(document.spec.limits))
     elif isinstance(document, Cluster):
         yield from _cluster(document)
     else:

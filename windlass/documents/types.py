@@ -51,12 +51,29 @@ class StatusApi(_Strict, frozen=True):
     api: str | None = None
 
 
+class KindLimits(_Strict, frozen=True):
+    """Patterns of ``Kind.group``, ``Kind`` for the core group. A denied ``Kind`` is denied in every group."""
+
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+
+
+class Limits(_Strict, frozen=True):
+    """What applications that follow the repository may touch (`windlass.documents.limits`); a field left out allows all."""
+
+    clusters: tuple[str, ...] | None = None
+    namespaces: tuple[str, ...] | None = None
+    kinds: KindLimits = KindLimits()
+    cluster_scoped: bool = False  # objects that are in no namespace
+
+
 class RepositorySpec(_Strict, frozen=True):
     url: str
     forge: Forge = "generic"
     credentials: Credentials | None = None
     webhook: Webhook | None = None
     status: StatusApi | None = None
+    limits: Limits | None = None
 
 
 class Repository(_Strict, frozen=True):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from windlass.documents.types import Application
+from windlass.documents.types import Application, Repository
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
@@ -52,19 +52,22 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def document_digest(application: Application) -> str:
-    """Two documents with this digest ask for the same objects in the same place."""
-    return hashlib.sha256(msgspec.json.encode(application, order="deterministic")).hexdigest()[:16]
+def document_digest(application: Application, repository: Repository) -> str:
+    """Two documents with this digest ask for the same objects in the same place, within the same limits."""
+    limits = repository.spec.limits
+    asked = application if limits is None else [application, limits]
+    return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
 
 
 class ApplicationRun:
-    """One run of ``application`` towards ``commit``, under ``lease``."""
+    """One run of ``application`` towards ``commit`` of the repository of ``document``, under ``lease``."""
 
     def __init__(
         self,
         context: Context,
         application: Application,
         *,
+        document: Repository,
         commit: str,
         event: str,
         received: float | None,
@@ -74,6 +77,7 @@ class ApplicationRun:
     ) -> None:
         self.application, self.commit, self.repository = application, commit, repository
         self.state, self.superseded = state, False
+        self._limits, self._digest = document.spec.limits, document_digest(application, document)
         self._context, self._lease = context, lease
         self._cluster: ClusterAccess
         self._applyset: ApplySet
@@ -131,6 +135,7 @@ class ApplicationRun:
             progress=self._progress,
             cluster=self._cluster,
             lease=self._lease,
+            limits=self._limits,
             reader=self._reader,
             claims=self._claims,
             parent=self.state.parent,
@@ -142,7 +147,7 @@ class ApplicationRun:
     def _changes(self) -> list[Change] | None:
         """The files that differ from those last applied; None: the cluster must be asked what is there."""
         state, path = self.state, self.application.source.path
-        if not state.revision or state.document != document_digest(self.application) or state.whole:
+        if not state.revision or state.document != self._digest or state.whole:
             return None
         bases = [state.revision, *state.attempted]
         if len(bases) > ATTEMPTS_REMEMBERED or not all(map(self.repository.has, bases)):
@@ -181,6 +186,7 @@ class ApplicationRun:
             scope=self._scope,
             namespace=destination.namespace,
             changed_files=rendered.files,
+            limits=self._limits,
         )
         if self._plan.leaving and not wanted and not rendered.errors:
             await self._refuse_empty(len(self._plan.leaving))
@@ -200,6 +206,7 @@ class ApplicationRun:
             namespace=self.application.spec.destination.namespace,
             changed_files=None,
             stale=frozenset(name for name, member in ours.items() if self._drifted(member, known.get(name))),
+            limits=self._limits,
         )
         for group_kind, reason in unlisted.items():
             self._progress.errors.append(
@@ -340,7 +347,7 @@ class ApplicationRun:
             "last": msgspec.json.encode(self._progress.record).decode(),
         }
         if complete:
-            fields |= {"revision": self.commit, "document": document_digest(self.application), "whole": ""}
+            fields |= {"revision": self.commit, "document": self._digest, "whole": ""}
         await self._context.queue.record(
             self._lease,
             self.application.name,

@@ -151,7 +151,7 @@ class Reconciler:
         return [
             app
             for app, state in zip(view.applications, states, strict=True)
-            if state.document != document_digest(app)
+            if state.document != document_digest(app, view.repository)
             or state.whole
             or not repository.has(state.revision)
             or repository.tree_id(state.revision, app.source.path) != repository.tree_id(tip, app.source.path)
@@ -213,6 +213,7 @@ class _Group:
             one = ApplicationRun(
                 self._context,
                 application,
+                document=self._view.repository,
                 commit=commit,
                 event=hint.event if hint else "",
                 received=hint.received_at if hint else None,

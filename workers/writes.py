@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from windlass.documents.accounts import account_of
-from windlass.documents.types import Application
+from windlass.documents.types import Application, Limits
 from windlass.queue import Lease
 from windlass.state import RunRecord
 from workers.cluster import ClusterAccess
@@ -22,7 +22,7 @@ from workers.kube.apply import Applier
 from workers.kube.applyset import ApplySet
 from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
-from workers.plan import Entry, Leaving, ObjectError, Plan, Wanted, body
+from workers.plan import Entry, Leaving, ObjectError, Plan, Wanted, body, outside
 from workers.render.tree import ManifestReader
 
 RECORD_EVERY = 200
@@ -60,6 +60,7 @@ class Writer:
         progress: Progress,
         cluster: ClusterAccess,
         lease: Lease,
+        limits: Limits | None,
         reader: ManifestReader,
         claims: Claims,
         parent: str,
@@ -71,7 +72,7 @@ class Writer:
         self.application, self.plan = application, plan
         self._context, self._progress, self._cluster, self._lease = context, progress, cluster, lease
         self._reader, self._claims, self._parent = reader, claims, parent
-        self._give_way, self._save = give_way, save
+        self._give_way, self._save, self._limits = give_way, save, limits
         self._applyset: ApplySet = cluster.applyset(application.name)
         self._account = account_of(application.spec.destination, context.settings.default_service_account)
 
@@ -208,6 +209,10 @@ class Writer:
 
     async def _prune_one(self, item: Leaving) -> None:
         name = str(item.key)
+        if outside(self._limits, item.key):  # applied before there were these limits: no longer ours to delete
+            self._progress.record.kept.append(name)
+            self._progress.gone.append(name)
+            return
         try:
             result = await self._cluster.prune(
                 item.key,

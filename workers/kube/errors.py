@@ -131,7 +131,10 @@ def _cause(item: dict[str, Any]) -> Cause:
 
 
 def _redacted(status: int, reason: str, text: str, causes: Sequence[Cause]) -> str:
-    """Reason and fields, or the authorizer's own words. A message that begins with a path (the server's schema errors do) gives that path, no more."""
+    """Reason and fields, or the authorizer's own words.
+
+    A message that begins with a path (the server's schema errors do) gives that path, no more.
+    """
     if status == 403 and (denied := _DENIED.match(text)):
         return denied[0]
     fields = [cause.field for cause in causes if cause.field]

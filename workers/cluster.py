@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +13,7 @@ from windlass.documents.types import Cluster
 from windlass.secrets import Secrets
 from workers.kube import crds, managed_fields, prune
 from workers.kube.applyset import ApplySet
+from workers.kube.attempt import Attempt
 from workers.kube.connect import connect
 from workers.kube.discovery import Discovery
 from workers.kube.keys import ObjectKey
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+Signature = tuple[tuple[int, int, int], ...]
+
+CONNECT_SECONDS = 5.0
+"""How long runs wait for a kubeconfig to be read: its plugin may ask a cloud. What takes longer is ready for a later run."""
 ESTABLISH_SECONDS = 30.0
 """How long a CustomResourceDefinition may take until its resources can be applied."""
 
@@ -78,28 +83,51 @@ class ClusterAccess:
 
 
 class Clusters:
-    """The clusters in use, connected on first need, and again when their document changed."""
+    """The clusters in use, connected on first need, and again when their document or their kubeconfig changed."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._open: dict[str, ClusterAccess] = {}
-        self._lock = asyncio.Lock()
+        self._open: dict[str, tuple[Cluster, Signature, Attempt[ClusterAccess]]] = {}
 
     async def get(self, document: Cluster) -> ClusterAccess:
-        access = self._open.get(document.name)
-        if access is not None and access.document == document:
-            return access
-        async with self._lock:
-            access = self._open.get(document.name)
-            if access is not None and access.document == document:
-                return access
-            if access is not None:
-                await access.client.close()
-            self._open[document.name] = fresh = ClusterAccess(document, await connect(document, self._secrets))
-            log.info("cluster.connected", cluster=document.name)
-            return fresh
+        """The cluster's connection. A plugin or a file that hangs holds up nobody for longer than `CONNECT_SECONDS`.
+
+        :raises TransientError: it can't be connected, or not yet.
+        """
+        signature = _signature(document)
+        known = self._open.get(document.name)
+        if known is None or known[:2] != (document, signature):
+            fresh = Attempt(f"cluster {document.name}", lambda: self._connect(document), patience=CONNECT_SECONDS)
+            self._open[document.name] = document, signature, fresh
+            if known is not None:
+                await _end(known[2])
+            return await fresh.result()
+        return await known[2].result()
+
+    async def _connect(self, document: Cluster) -> ClusterAccess:
+        access = ClusterAccess(document, await connect(document, self._secrets))
+        log.info("cluster.connected", cluster=document.name)
+        return access
 
     async def close(self) -> None:
-        for access in self._open.values():
-            await access.client.close()
+        for _, _, attempt in self._open.values():
+            await _end(attempt)
         self._open.clear()
+
+
+async def _end(attempt: Attempt[ClusterAccess]) -> None:
+    await attempt.cancel()
+    if (access := attempt.found()) is not None:
+        await access.client.close()
+
+
+def _signature(document: Cluster) -> Signature:
+    """What shows that a file changed from which the connection came: a certificate in it is renewed now and then."""
+    found = []
+    for path in filter(None, (document.spec.kubeconfig, document.spec.ca_file)):
+        try:
+            status = Path(path).expanduser().stat()
+        except OSError:
+            continue  # to read it will say what is wrong
+        found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)

@@ -23,6 +23,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from windlass.errors import LeaseLostError
+from workers.kube.circuit import Circuit
 from workers.kube.errors import ApiError, RequestTimeoutError, UnreachableError, from_answer
 from workers.kube.limiter import AdaptiveLimiter
 
@@ -39,6 +40,8 @@ LEASE_MARGIN = 0.2
 KEEPALIVE_SECONDS = 75.0
 """The API server closes idle connections after 90 s; leave first, or a request races its FIN."""
 CONNECT_TRIES = 3
+CONNECT_SECONDS = 5.0
+"""For a new connection, its TLS handshake included; and for an answer to "are you there?"."""
 SERVER_ERROR_TRIES = 3
 THROTTLED_PATIENCE = 30.0
 """Seconds for which 429 and 503 with a Retry-After are obeyed before they are an error."""
@@ -79,6 +82,7 @@ class KubeClient:
         self.limiter = AdaptiveLimiter(max_concurrent_requests)
         self._authorize, self._server_name, self._proxy = authorize, server_name, proxy
         self._pool = _Pool(context, max(1, max_concurrent_requests))
+        self._circuit = Circuit(self.server, self._answers, self._pool.close)
         self._identity: dict[str, str] = {}
 
     def acting_as(self, user: str) -> KubeClient:
@@ -116,14 +120,14 @@ class KubeClient:
         if body is not None:
             headers["Content-Type"] = content_type
         query = f"{urlencode(params)}&" if params else ""
-        policy = _Retries(reading=method == "GET")
+        policy = _Retries(self._circuit, reading=method == "GET")
         while True:
             seconds = _limited(timeout, deadline)
             url = URL(f"{self.server}{path}?{query}timeout={int(seconds * 1000)}ms", encoded=True)
             try:
                 answer = await self._once(method, url, headers, body, seconds, fresh=policy.unauthorized)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-                if isinstance(error, asyncio.TimeoutError):
+                if isinstance(error, aiohttp.SocketTimeoutError):
                     raise _timed_out(method, seconds) from error
                 await policy.after_connection_error(error)
                 continue
@@ -138,23 +142,44 @@ class KubeClient:
     async def _once(
         self, method: str, url: URL, headers: dict[str, str], body: bytes | None, seconds: float, *, fresh: bool
     ) -> Answer:
+        self._circuit.check()
         if self._authorize is not None and (value := await self._authorize(fresh)):
             headers["Authorization"] = value
         started = time.perf_counter()
-        async with self._pool.session().request(
-            method,
-            url,
-            data=body,
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=seconds),
-            allow_redirects=False,  # a redirect would carry the token to another host
-            server_hostname=self._server_name,
-            proxy=self._proxy,
-        ) as response:
+        async with (
+            self._circuit.owing(),
+            self._pool.session().request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+                allow_redirects=False,  # a redirect would carry the token to another host
+                server_hostname=self._server_name,
+                proxy=self._proxy,
+            ) as response,
+        ):
             answer = Answer(response.status, await response.read(), response.headers)
         if method != "GET" and answer.status < 300:
             self.limiter.answered(time.perf_counter() - started)
         return answer
+
+    async def _answers(self) -> bool:
+        """Does the server give any answer, even that we may not ask? By a new connection, whatever the others wait for."""
+        timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=self._pool.connector(), timeout=timeout) as session,
+                session.get(
+                    f"{self.server}/livez",
+                    allow_redirects=False,
+                    server_hostname=self._server_name,
+                    proxy=self._proxy,
+                ),
+            ):
+                return True
+        except (aiohttp.ClientError, TimeoutError):
+            return False
 
     async def watch(
         self, path: str, *, params: Mapping[str, str], seconds: float
@@ -168,11 +193,12 @@ class KubeClient:
         if self._authorize is not None and (value := await self._authorize(False)):
             headers["Authorization"] = value
         rest = b""
+        self._circuit.check()
         try:
             async with self._pool.session().get(
                 URL(f"{self.server}{path}?{query}", encoded=True),
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
                 allow_redirects=False,
                 server_hostname=self._server_name,
                 proxy=self._proxy,
@@ -188,6 +214,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close every connection, those of all views; a request after it opens new ones."""
+        await self._circuit.close()
         await self._pool.close()
 
 
@@ -198,13 +225,15 @@ class _Pool:
         self._context, self._connections = context, connections
         self._session: aiohttp.ClientSession | None = None
 
+    def connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
+        )
+
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
-            )
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=self.connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,  # looking up netrc and proxies costs 0.3 ms a request
                 # Identity: in one data centre, compressing a list costs the server more than sending it does.
@@ -221,16 +250,17 @@ class _Pool:
 class _Retries:
     """What to do after each failed try of one request: wait and return (try again), or raise."""
 
-    def __init__(self, *, reading: bool) -> None:
+    def __init__(self, circuit: Circuit, *, reading: bool) -> None:
         self.unauthorized = False
-        self._reading = reading
+        self._circuit, self._reading = circuit, reading
         self._broken = self._failed = 0
         self._patience = THROTTLED_PATIENCE
 
     async def after_connection_error(self, error: Exception) -> None:
         self._broken += 1
-        if self._broken >= CONNECT_TRIES:
-            raise UnreachableError(f"the API server can't be reached: {error or type(error).__name__}") from error
+        if self._broken >= CONNECT_TRIES or isinstance(error, aiohttp.ConnectionTimeoutError):
+            self._circuit.failed(_reason(error))
+            raise UnreachableError(f"the API server can't be reached: {_reason(error)}") from error
         await _back_off(self._broken)
 
     async def after_refusal(self, answer: Answer, *, secret: bool) -> None:
@@ -261,6 +291,12 @@ def _limited(timeout: float, deadline: Deadline | None) -> float:
     if left <= 0:
         raise LeaseLostError("no time is left of the lease under which this would be written")
     return min(timeout, left)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    return str(error) or type(error).__name__
 
 
 def _timed_out(method: str, seconds: float) -> ApiError:

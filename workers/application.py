@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 12
 """Runs in a row that fail on one commit before it is left to the next one."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
+LONGEST_AWAY = 30.0
+"""Seconds until a cluster that is away is asked for again; for as long as it takes, since to ask costs next to nothing."""
 MAX_YIELDS = 3
 """After so many runs in a row that gave way to a newer commit, one is finished: nobody starves."""
 ATTEMPTS_REMEMBERED = 10
@@ -85,7 +87,7 @@ class ApplicationRun:
         self._reader = ManifestReader(repository)
         record = RunRecord(event=event, revision=commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._finished = False
+        self._away = False
         self._plan = Plan((), {}, (), (), 0)
         self._claims = Claims(
             context.redis,
@@ -283,6 +285,7 @@ class ApplicationRun:
         if isinstance(error, SupersededError):
             self._progress.record.phase = "Superseded"
             return
+        self._away = isinstance(error, TransientError)
         retry = not isinstance(error, PermanentError) and getattr(error, "retryable", True)
         self._progress.errors.append(
             ObjectError("", self.application.name, 0, str(error) or type(error).__name__, retry=retry)
@@ -326,9 +329,11 @@ class ApplicationRun:
 
     def _retry_in(self) -> float | None:
         """Seconds until the failed objects are tried again; None: only a new commit can help, or nothing failed."""
-        if not any(error.retry for error in self._progress.errors) or self._attempts() > MAX_ATTEMPTS:
+        if not any(error.retry for error in self._progress.errors):
             return None
-        return float(min(FIRST_RETRY * 2 ** (self._attempts() - 1), LONGEST_RETRY))
+        if self._attempts() > MAX_ATTEMPTS:
+            return LONGEST_AWAY if self._away else None
+        return float(min(FIRST_RETRY * 2 ** (self._attempts() - 1), LONGEST_AWAY if self._away else LONGEST_RETRY))
 
     def _attempts(self) -> int:
         return self.state.attempts + 1 if self.state.wanted == self.commit else 1
@@ -354,9 +359,15 @@ class ApplicationRun:
             state=fields,
             set_objects=self._progress.done,
             drop_objects=self._progress.gone,
-            history=msgspec.json.encode(self._progress.record),
+            history=b"" if self._again() else msgspec.json.encode(self._progress.record),
             clean=self.application.source.id if complete else None,
         )
+
+    def _again(self) -> bool:
+        """Is this one of many retries (as while a cluster is away) that came to nothing new? History holds it once."""
+        last, record = self.state.last, self._progress.record
+        same = last is not None and (last.revision, last.errors) == (record.revision, record.errors)
+        return same and not record.applied and (self._away or self._attempts() > MAX_ATTEMPTS)
 
     async def _save_progress(self) -> None:
         done, self._progress.done = self._progress.done, {}

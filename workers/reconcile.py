@@ -22,6 +22,7 @@ from windlass.state import read_state, read_states
 from workers.aiogit import Fetched, GitRepository
 from workers.application import ApplicationRun, Outcome, document_digest
 from workers.context import Context
+from workers.lanes import Lane, lanes
 from workers.report import Reporter
 from workers.tip import believed_tip
 
@@ -167,47 +168,51 @@ class Reconciler:
         fetched: Fetched,
         durations: dict[str, float],
     ) -> list[Outcome]:
-        """All affected applications at once, in two steps that wait for each other only where objects leave:
-        nothing is pruned before every application has taken what moved to it."""
+        """All affected applications at once; what came of a cluster's is said as soon as its last one ended."""
         if not affected:
             return []
         hint = run.hints[-1] if run.hints else None
-        group = _Group(self._context, run, view, repository, len(affected))
+        group = _Group(self._context, run, view, repository, affected)
         way = fetched.way + (f" ({fetched.reason})" if fetched.reason else "")
         await self._reporter.started(view.repository, fetched.commit, affected)
+
+        async def follow(application: Application) -> Outcome:
+            outcome = await group.reconcile(application, fetched.commit, hint, way, durations)
+            if ended := group.lane(application).ended(outcome):
+                received = hint.received_at if hint else None
+                await self._reporter.finished(view.repository, fetched.commit, ended, received=received)
+            return outcome
+
         watch = asyncio.create_task(group.watch())
         try:
-            tasks = [
-                asyncio.create_task(group.reconcile(application, fetched.commit, hint, way, durations))
-                for application in affected
-            ]
+            tasks = [asyncio.create_task(follow(application)) for application in affected]
             try:
-                outcomes = list(await asyncio.gather(*tasks))
+                return list(await asyncio.gather(*tasks))
             finally:
                 for task in tasks:
                     task.cancel()
         finally:
             watch.cancel()
-        await self._reporter.finished(
-            view.repository, fetched.commit, outcomes, received=hint.received_at if hint else None
-        )
-        return outcomes
 
 
 class _Group:
-    """The applications of one source in one run: they wait for each other before they prune, and give way together."""
+    """The applications of one source in one run: those of one cluster wait for each other before they prune, and all
+    give way together."""
 
-    def __init__(self, context: Context, run: Run, view: SourceView, repository: GitRepository, count: int) -> None:
+    def __init__(
+        self, context: Context, run: Run, view: SourceView, repository: GitRepository, affected: Iterable[Application]
+    ) -> None:
         self._context, self._run, self._view, self._repository = context, run, view, repository
-        self._gate = asyncio.Semaphore(context.settings.concurrency)
-        self._unprepared = self._unapplied = count
-        self._prepared, self._applied = asyncio.Event(), asyncio.Event()
+        self._lanes = lanes(affected, context.settings.concurrency)
         self._running: set[ApplicationRun] = set()
+
+    def lane(self, application: Application) -> Lane:
+        return self._lanes[application.spec.destination.cluster]
 
     async def reconcile(
         self, application: Application, commit: str, hint: Hint | None, fetch: str, durations: dict[str, float]
     ) -> Outcome:
-        async with self._gate:
+        async with self.lane(application).gate:
             lease = await self._context.leases.acquire("application", application.name)
         try:
             one = ApplicationRun(
@@ -228,37 +233,28 @@ class _Group:
 
     async def _steps(self, one: ApplicationRun) -> Outcome:
         self._running.add(one)
-        progress = iter((self._one_prepared, self._one_applied))
+        lane = self.lane(one.application)
+        progress = iter((lane.prepared, lane.applied))
         try:
-            async with self._gate:
+            async with lane.gate:
                 await one.prepare()
-            next(progress)()
-            await self._prepared.wait()
-            async with self._gate:
+            next(progress).passed()
+            await lane.prepared.wait()
+            async with lane.gate:
                 await one.apply()
-            next(progress)()
+            next(progress).passed()
             if one.leaving:
-                await self._applied.wait()
+                await lane.applied.wait()
                 await one.prune(self.still_newest)
         except (asyncio.CancelledError, LeaseLostError, RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
             one.fail(error)
         finally:
-            for step in progress:
-                step()
+            for milestone in progress:
+                milestone.passed()
             self._running.discard(one)
         return await one.finish()
-
-    def _one_prepared(self) -> None:
-        self._unprepared -= 1
-        if not self._unprepared:
-            self._prepared.set()
-
-    def _one_applied(self) -> None:
-        self._unapplied -= 1
-        if not self._unapplied:
-            self._applied.set()
 
     async def watch(self) -> None:
         """While applications are being applied, look for a newer commit; those that it changes give way."""

@@ -66,7 +66,6 @@ class Connection(msgspec.Struct, frozen=True):
     proxy: str | None = None
     authorization: str | None = None
     token_file: str | None = None
-    renewable: bool = False
     expires: float | None = None
 
     def __repr__(self) -> str:
@@ -177,7 +176,7 @@ def _authorization(cluster: Cluster, connection: Connection, secrets: Secrets) -
     if connection.token_file:
         path = Path(connection.token_file)
         return _Fresh(FILE_TOKEN_SECONDS, lambda: _bearer(_token_in(path, cluster.name))).header
-    if connection.renewable:
+    if connection.authorization is not None:
         return _Renewed(cluster, connection).header
     return None
 

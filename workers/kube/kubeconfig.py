@@ -39,8 +39,8 @@ def _described(configuration: Any) -> dict[str, Any]:
 async def read_kubeconfig(path: str, context: str | None) -> dict[str, Any]:
     """The connection of ``context`` (None: the current one), and how long its token holds.
 
-    ``token_file`` is the file that the token came from; any other is ``renewable``, by reading all of this again: it is
-    in the kubeconfig, or a program or provider gave it, maybe with the time (epoch seconds) when it ``expires``.
+    ``token_file`` is the file that the token came from; any other is renewed by reading all of this again: it is in the
+    kubeconfig, or a program or provider gave it, maybe with the time (epoch seconds) when it ``expires``.
     """
     from kubernetes_asyncio import client, config
 
@@ -57,7 +57,6 @@ async def read_kubeconfig(path: str, context: str | None) -> dict[str, Any]:
     return {
         **described,
         "token_file": _token_file(user, path) if user and not user.get("token") else None,
-        "renewable": not (user and user.get("tokenFile") and not user.get("token")),
         "expires": calendar.timegm(expiry.utctimetuple()) if expiry else None,
     }
 
@@ -70,7 +69,7 @@ def read_in_cluster(folder: Path) -> dict[str, Any]:
     configuration, token = client.Configuration(), folder / "token"
     loader: Any = InClusterConfigLoader(token_filename=str(token), cert_filename=str(folder / "ca.crt"))
     loader.load_and_set(configuration)
-    return {**_described(configuration), "token_file": str(token), "renewable": False, "expires": None}
+    return {**_described(configuration), "token_file": str(token), "expires": None}
 
 
 def _user(loader: Any) -> dict[str, Any]:

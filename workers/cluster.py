@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,10 @@ log = structlog.get_logger(__name__)
 
 Signature = tuple[tuple[int, int, int], ...]
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
 """How long runs wait for a kubeconfig to be read: its plugin may ask a cloud. What takes longer is ready for a later run."""
+RETIRE_SECONDS = 60.0
+"""A connection that another one replaced is closed after this time: runs that began with it may end with it."""
 ESTABLISH_SECONDS = 30.0
 """How long a CustomResourceDefinition may take until its resources can be applied."""
 
@@ -88,6 +91,7 @@ class Clusters:
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         self._open: dict[str, tuple[Cluster, Signature, Attempt[ClusterAccess]]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def get(self, document: Cluster) -> ClusterAccess:
         """The cluster's connection. A plugin or a file that hangs holds up nobody for longer than `CONNECT_SECONDS`.
@@ -100,7 +104,7 @@ class Clusters:
             fresh = Attempt(f"cluster {document.name}", lambda: self._connect(document), patience=CONNECT_SECONDS)
             self._open[document.name] = document, signature, fresh
             if known is not None:
-                await _end(known[2])
+                self._retire(known[2])
             return await fresh.result()
         return await known[2].result()
 
@@ -109,16 +113,27 @@ class Clusters:
         log.info("cluster.connected", cluster=document.name)
         return access
 
+    def _retire(self, attempt: Attempt[ClusterAccess]) -> None:
+        task = asyncio.create_task(_end(attempt, after=RETIRE_SECONDS))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
     async def close(self) -> None:
+        for task in (retiring := set(self._retiring)):
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
         for _, _, attempt in self._open.values():
             await _end(attempt)
         self._open.clear()
 
 
-async def _end(attempt: Attempt[ClusterAccess]) -> None:
-    await attempt.cancel()
-    if (access := attempt.found()) is not None:
-        await access.client.close()
+async def _end(attempt: Attempt[ClusterAccess], *, after: float = 0.0) -> None:
+    try:
+        await asyncio.sleep(after)
+    finally:
+        await attempt.cancel()
+        if (access := attempt.found()) is not None:
+            await access.client.close()
 
 
 def _signature(document: Cluster) -> Signature:

@@ -245,3 +245,13 @@ def test_a_kubeconfig_in_a_repository_is_never_run(world: Tenancy) -> None:
     run = world.tenants_run(world.commit({**files, "tenant/mine.yaml": config_map("mine", "1")}), errors=1)
     assert "the cluster has no kind Config in v1" in run.errors[0]
     assert not touched.exists()
+
+
+def test_the_command_line_deletes_as_the_account_too(world: Tenancy) -> None:
+    world.document()
+    world.tenants_run(world.commit({"tenant/a.yaml": config_map("mine", "1")}), errors=0)
+    world.document(account="nobody")
+    deleted = world.windlass.run("delete", world.tenant, "--yes")
+    assert deleted.returncode == 1
+    assert f'User "system:serviceaccount:{world.name}:nobody" cannot get resource "configmaps"' in deleted.stderr
+    assert world.value("mine") == "1"

@@ -68,7 +68,7 @@ class Circuit:
 
     def suspect(self) -> None:
         """The server owes us an answer: look whether it is there."""
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
 
     def failed(self, reason: str) -> None:
@@ -92,10 +92,10 @@ class Circuit:
             self._give_up()
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
-        if self._away:
+        if wait > FIRST_LOOK:  # so nobody is using them: all were given up
             await self._anew()
             log.info("cluster.answers", server=self._server)
-        self._away, self._looking = "", None
+        self._away = ""
 
     def _give_up(self) -> None:
         """No request waits on for a server that is away."""

@@ -178,7 +178,7 @@ class KubeClient:
                 ),
             ):
                 return True
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, OSError):
             return False
 
     async def watch(

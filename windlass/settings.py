@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from windlass.documents.accounts import EXPECTED, valid_account
 from windlass.errors import WindlassError
 
 
@@ -33,10 +34,16 @@ TABLE = (
     Variable("WINDLASS_HOST", "127.0.0.1", "where the service listens"),
     Variable("WINDLASS_PORT", "8480", "the service's port"),
     Variable("WINDLASS_BODY_LIMIT", "4194304", "bytes that a webhook's body may have; more is answered 413"),
-    Variable("WINDLASS_CONCURRENCY", "16", "jobs, and applications of one job, that a worker runs at once"),
+    Variable("WINDLASS_CONCURRENCY", "16", "jobs, and applications of one job and cluster, that a worker runs at once"),
     Variable("WINDLASS_QUEUE", "windlass", "the name of the RQ queue"),
     Variable("WINDLASS_KEY", "", "the key of the hashes of Secrets: at least 32 characters, the same for all workers"),
     Variable("WINDLASS_KEY_FILE", "", "a file that holds it; without either, a key is made below WINDLASS_DATA"),
+    Variable(
+        "WINDLASS_DEFAULT_SERVICE_ACCOUNT",
+        "",
+        "the ServiceAccount of applications that name none: name (in the destination's namespace) or namespace:name; "
+        "not set, they act as Windlass itself",
+    ),
     Variable("WINDLASS_LOG", "info", "debug, info, warning or error"),
     Variable("WINDLASS_LOG_FORMAT", "json", "json, or console for people"),
     Variable("WINDLASS_LEASE_SECONDS", "6", "how long a dead worker's lease is waited for; 3 to 60"),
@@ -64,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True):
     queue: str
     key: str
     key_file: str
+    default_service_account: str
     log_level: str
     log_format: str
     lease_seconds: float
@@ -90,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True):
             queue=read.matching("WINDLASS_QUEUE", r"[A-Za-z0-9_-]{1,64}", "letters, digits, hyphens and underscores"),
             key=read.text("WINDLASS_KEY"),
             key_file=read.text("WINDLASS_KEY_FILE"),
+            default_service_account=read.account("WINDLASS_DEFAULT_SERVICE_ACCOUNT"),
             log_level=read.choice("WINDLASS_LOG", "debug", "info", "warning", "error"),
             log_format=read.choice("WINDLASS_LOG_FORMAT", "json", "console"),
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
@@ -145,6 +154,12 @@ class _Reader:
         if not re.fullmatch(pattern, self.text(name)):
             raise WindlassError(f"{name}: expected at most 64 {meaning}")
         return self.text(name)
+
+    def account(self, name: str) -> str:
+        text = self.text(name)
+        if text and not valid_account(text):
+            raise WindlassError(f"{name}: {EXPECTED}")
+        return text
 
     def address(self, name: str, *schemes: str) -> str | None:
         text = self.text(name)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from windlass.documents.types import Application
+from windlass.documents.types import Application, Limits
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 12
 """Runs in a row that fail on one commit before it is left to the next one."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
+LONGEST_AWAY = 30.0
+"""Seconds until a cluster that is away is asked for again; for as long as it takes, since to ask costs next to nothing."""
 MAX_YIELDS = 3
 """After so many runs in a row that gave way to a newer commit, one is finished: nobody starves."""
 ATTEMPTS_REMEMBERED = 10
@@ -54,13 +56,14 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def document_digest(application: Application) -> str:
-    """Two documents with this digest ask for the same objects in the same place."""
-    return hashlib.sha256(msgspec.json.encode(application, order="deterministic")).hexdigest()[:16]
+def document_digest(application: Application, limits: Sequence[Limits]) -> str:
+    """Two documents with this digest ask for the same objects in the same place, within the same limits."""
+    asked = [application, *limits] if limits else application
+    return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
 
 
 class ApplicationRun:
-    """One run of ``application`` towards ``commit``, under ``lease``."""
+    """One run of ``application`` towards ``commit`` of the repository of ``document``, under ``lease``."""
 
     def __init__(
         self,
@@ -80,6 +83,8 @@ class ApplicationRun:
         self.application, self.commit, self._trigger, self._find_sources = application, commit, trigger, sources
         self.sources: Sequence[SourceAt] = ()
         self.state, self.superseded = state, False
+        self._limits = context.catalog.limits_of(application)
+        self._digest = document_digest(application, self._limits)
         self._context, self._lease = context, lease
         self._cluster: ClusterAccess
         self._applyset: ApplySet
@@ -87,7 +92,7 @@ class ApplicationRun:
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._finished = False
+        self._away = False
         self._plan = Plan((), {}, (), (), 0)
         self._claims = Claims(
             context.redis,
@@ -148,6 +153,7 @@ class ApplicationRun:
             cluster=self._cluster,
             lease=self._lease,
             manifests=self._desired.manifests,
+            limits=self._limits,
             claims=self._claims,
             parent=self.state.parent,
             give_way=self._give_way,
@@ -172,7 +178,7 @@ class ApplicationRun:
     def _inventory_holds(self) -> bool:
         """Is what Redis knows of this application's objects what was applied by this very document?"""
         state = self.state
-        return bool(state.revision) and state.document == document_digest(self.application) and not state.whole
+        return bool(state.revision) and state.document == self._digest and not state.whole
 
     async def _render(self, place: int, at: SourceAt) -> Output | None:
         return None
@@ -205,6 +211,7 @@ class ApplicationRun:
             scope=self._scope,
             namespace=destination.namespace,
             changed_files=rendered.files,
+            limits=self._limits,
         )
         if self._plan.leaving and not wanted and not rendered.errors:
             await self._refuse_empty(len(self._plan.leaving))
@@ -236,6 +243,7 @@ class ApplicationRun:
             namespace=self.application.spec.destination.namespace,
             changed_files=None,
             stale=stale,
+            limits=self._limits,
         )
 
     async def _plan_whole(self, rendered: Rendered) -> None:
@@ -327,6 +335,7 @@ class ApplicationRun:
         if isinstance(error, SupersededError):
             self._progress.record.phase = "Superseded"
             return
+        self._away = isinstance(error, TransientError)
         retry = not isinstance(error, PermanentError) and getattr(error, "retryable", True)
         self._progress.errors.append(
             ObjectError("", self.application.name, 0, str(error) or type(error).__name__, retry=retry)
@@ -370,9 +379,11 @@ class ApplicationRun:
 
     def _retry_in(self) -> float | None:
         """Seconds until the failed objects are tried again; None: only a new commit can help, or nothing failed."""
-        if not any(error.retry for error in self._progress.errors) or self._attempts() > MAX_ATTEMPTS:
+        if not any(error.retry for error in self._progress.errors):
             return None
-        return float(min(FIRST_RETRY * 2 ** (self._attempts() - 1), LONGEST_RETRY))
+        if self._attempts() > MAX_ATTEMPTS:
+            return LONGEST_AWAY if self._away else None
+        return float(min(FIRST_RETRY * 2 ** (self._attempts() - 1), LONGEST_AWAY if self._away else LONGEST_RETRY))
 
     def _attempts(self) -> int:
         return self.state.attempts + 1 if self.state.wanted == self.commit else 1
@@ -394,7 +405,7 @@ class ApplicationRun:
             inputs = self._desired.inputs
             fields |= {
                 "revision": self.commit,
-                "document": document_digest(self.application),
+                "document": self._digest,
                 "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
                 "revisions": self._revisions(),
                 "whole": "",
@@ -405,10 +416,16 @@ class ApplicationRun:
             state=fields,
             set_objects=self._progress.done,
             drop_objects=self._progress.gone,
-            history=msgspec.json.encode(self._progress.record),
+            history=b"" if self._again() else msgspec.json.encode(self._progress.record),
             clean=self._trigger if complete else None,
             followed=self._newly_followed() if complete else (),
         )
+
+    def _again(self) -> bool:
+        """Is this one of many retries (as while a cluster is away) that came to nothing new? History holds it once."""
+        last, record = self.state.last, self._progress.record
+        same = last is not None and (last.revision, last.errors) == (record.revision, record.errors)
+        return same and not record.applied and (self._away or self._attempts() > MAX_ATTEMPTS)
 
     def _revisions(self) -> str:
         """The commits of all sources, where there are several."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from windlass.documents.accounts import ServiceAccount
 from windlass.documents.types import Cluster
 from windlass.secrets import Secrets
 from workers.kube import crds, managed_fields, prune
 from workers.kube.applyset import ApplySet
+from workers.kube.attempt import Attempt
 from workers.kube.connect import connect
 from workers.kube.discovery import Discovery
 from workers.kube.keys import ObjectKey
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+Signature = tuple[tuple[int, int, int], ...]
+
+CONNECT_SECONDS = 10.0
+"""How long runs wait for a kubeconfig to be read: its plugin may ask a cloud. What takes longer is ready for a later run."""
+RETIRE_SECONDS = 60.0
+"""A connection that another one replaced is closed after this time: runs that began with it may end with it."""
 ESTABLISH_SECONDS = 30.0
 """How long a CustomResourceDefinition may take until its resources can be applied."""
 
@@ -48,41 +57,92 @@ class ClusterAccess:
         await crds.established(self.client, name, ESTABLISH_SECONDS)
         self.discovery.forget()
 
+    def members(self, account: ServiceAccount | None) -> KubeClient:
+        """The client for an application's objects: as its account, None for Windlass' own identity.
+
+        What says which objects these are (the ApplySet's parent, lists by label, discovery) is never the account's: a
+        tenant must not write it, and need not be able to read it.
+        """
+        return self.client if account is None else self.client.acting_as(account.user)
+
     async def prune(
-        self, key: ObjectKey, api_version: str, application: str, applyset_id: str, *, deadline: Callable[[], float]
+        self,
+        key: ObjectKey,
+        api_version: str,
+        application: str,
+        applyset_id: str,
+        *,
+        account: ServiceAccount | None,
+        deadline: Callable[[], float],
     ) -> str:
-        """Delete one object if it is ours still; "gone" where the cluster no longer has even its kind."""
+        """Delete one object, as ``account``, if it is ours still; "gone" where the cluster no longer has even its kind."""
         resource = await self.discovery.resource(api_version, key.kind)
         if resource is None:
             return "gone"
+        client = self.members(account)
         return await prune.prune(
-            self.client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
+            client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
         )
 
 
 class Clusters:
-    """The clusters in use, connected on first need, and again when their document changed."""
+    """The clusters in use, connected on first need, and again when their document or their kubeconfig changed."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._open: dict[str, ClusterAccess] = {}
-        self._lock = asyncio.Lock()
+        self._open: dict[str, tuple[Cluster, Signature, Attempt[ClusterAccess]]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def get(self, document: Cluster) -> ClusterAccess:
-        access = self._open.get(document.name)
-        if access is not None and access.document == document:
-            return access
-        async with self._lock:
-            access = self._open.get(document.name)
-            if access is not None and access.document == document:
-                return access
-            if access is not None:
-                await access.client.close()
-            self._open[document.name] = fresh = ClusterAccess(document, await connect(document, self._secrets))
-            log.info("cluster.connected", cluster=document.name)
-            return fresh
+        """The cluster's connection. A plugin or a file that hangs holds up nobody for longer than `CONNECT_SECONDS`.
+
+        :raises TransientError: it can't be connected, or not yet.
+        """
+        signature = _signature(document)
+        known = self._open.get(document.name)
+        if known is None or known[:2] != (document, signature):
+            fresh = Attempt(f"cluster {document.name}", lambda: self._connect(document), patience=CONNECT_SECONDS)
+            self._open[document.name] = document, signature, fresh
+            if known is not None:
+                self._retire(known[2])
+            return await fresh.result()
+        return await known[2].result()
+
+    async def _connect(self, document: Cluster) -> ClusterAccess:
+        access = ClusterAccess(document, await connect(document, self._secrets))
+        log.info("cluster.connected", cluster=document.name)
+        return access
+
+    def _retire(self, attempt: Attempt[ClusterAccess]) -> None:
+        task = asyncio.create_task(_end(attempt, after=RETIRE_SECONDS))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
-        for access in self._open.values():
-            await access.client.close()
+        for task in (retiring := set(self._retiring)):
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
+        for _, _, attempt in self._open.values():
+            await _end(attempt)
         self._open.clear()
+
+
+async def _end(attempt: Attempt[ClusterAccess], *, after: float = 0.0) -> None:
+    try:
+        await asyncio.sleep(after)
+    finally:
+        await attempt.cancel()
+        if (access := attempt.found()) is not None:
+            await access.client.close()
+
+
+def _signature(document: Cluster) -> Signature:
+    """What shows that a file changed from which the connection came: a certificate in it is renewed now and then."""
+    found = []
+    for path in filter(None, (document.spec.kubeconfig, document.spec.ca_file)):
+        try:
+            status = Path(path).expanduser().stat()
+        except OSError:
+            continue  # to read it will say what is wrong
+        found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)

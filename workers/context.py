@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from windlass.documents.catalog import Catalog, announce
 from windlass.documents.directory import DocumentDirectory
-from windlass.documents.types import Repository
+from windlass.documents.types import Cluster, Repository
 from windlass.errors import WindlassError
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.secrets import Secrets
@@ -118,15 +118,17 @@ class Context:
 
     async def warm(self) -> None:
         """Connect to the clusters before the first push comes: it must not wait for handshakes and discovery."""
-        for name, document in self.catalog.clusters.items():
-            try:
-                access = await self.clusters.get(document)
-                await access.discovery.resource("v1", "Namespace")
-            except WindlassError as error:
-                log.warning("cluster.unreachable", cluster=name, error=str(error))
+        await asyncio.gather(*map(self._warm, self.catalog.clusters.values()))
         # What is known by now lives long: let no collection look at it while a push waits.
         gc.collect()
         gc.freeze()
+
+    async def _warm(self, document: Cluster) -> None:
+        try:
+            access = await self.clusters.get(document)
+            await access.discovery.resource("v1", "Namespace")
+        except WindlassError as error:
+            log.warning("cluster.unreachable", cluster=document.name, error=str(error))
 
     async def tidy(self) -> None:
         """Pack what the fetches left behind, now and then; a store that needs nothing is left alone."""

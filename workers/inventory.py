@@ -50,7 +50,10 @@ class Claims:
         )
 
     async def take(self, keys: Sequence[str]) -> dict[str, str]:
-        """Claim ``keys``; returns those that another application wants, with its name."""
+        """Claim ``keys``; returns those that another application has, with its name.
+
+        What another one only wants (it may have no right to it) is not claimed, and not refused: the API server decides.
+        """
         refused: dict[str, str] = {}
         for start in range(0, len(keys), SLICE):
             part = keys[start : start + SLICE]
@@ -70,14 +73,18 @@ class Claims:
 
     async def _contest(self, keys: Sequence[str]) -> dict[str, str]:
         holders = await self._redis.hmget(self._key, keys)
-        refused = {}
+        claimed: dict[str, str] = {}
         for key, raw in zip(keys, holders, strict=True):
             holder = wire.text(raw) if raw else self._application
             if holder in self._yielding:
                 await self._redis.hset(self._key, key, self._application)
             elif holder != self._application:
-                refused[key] = holder
-        return refused
+                claimed[key] = holder
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, holder in claimed.items():
+            pipeline.hexists(state.objects_key(holder), key)
+        applied = await pipeline.execute()
+        return {key: holder for (key, holder), has in zip(claimed.items(), applied, strict=True) if has}
 
     async def release(self, keys: Iterable[str]) -> None:
         """Let go of ``keys``, those that are ours."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
+from windlass.documents.limits import refuse_object
+from windlass.documents.types import Limits
 from workers.kube.keys import ObjectKey
 from workers.render.plain import Manifest
 
@@ -176,14 +178,16 @@ def plan(
     namespace: str | None,
     changed_files: frozenset[str] | None,
     stale: frozenset[str] = frozenset(),
+    limits: Sequence[Limits] = (),
 ) -> Plan:
     """What to write and what to prune, for one application.
 
     ``wanted`` are the manifests of the files that changed (of all files, if ``changed_files`` is None), ``before`` those
     that these files held at the commit applied last. ``applied`` is the inventory of every object that either names.
-    ``stale`` are the keys of objects to write although their hash is what was applied (they drifted).
+    ``stale`` are the keys of objects to write although their hash is what was applied (they drifted). An object outside
+    of ``limits`` is an error, and neither written nor pruned.
     """
-    objects, errors = _resolve_all(wanted, scope, namespace)
+    objects, errors = _resolve_all(wanted, scope, namespace, limits)
     previous: dict[str, tuple[ObjectKey, Sketch]] = {}
     for item in before:
         key = resolve(item, scope, namespace)
@@ -223,7 +227,7 @@ def _leaves(entry: Entry | None, changed_files: frozenset[str] | None) -> bool:
 
 
 def _resolve_all(
-    wanted: Iterable[Sketch], scope: Scope, namespace: str | None
+    wanted: Iterable[Sketch], scope: Scope, namespace: str | None, limits: Sequence[Limits]
 ) -> tuple[dict[str, tuple[ObjectKey, Sketch]], list[ObjectError]]:
     objects: dict[str, tuple[ObjectKey, Sketch]] = {}
     errors: list[ObjectError] = []
@@ -234,6 +238,9 @@ def _resolve_all(
             errors.append(key)
             continue
         name = str(key)
+        if reason := outside(limits, key):
+            errors.append(ObjectError(name, item.file, item.line, reason))
+            continue
         if name in objects:
             twice.add(name)
             first = objects[name][1]
@@ -243,6 +250,12 @@ def _resolve_all(
     for name in twice:
         del objects[name]
     return objects, errors
+
+
+def outside(limits: Sequence[Limits], key: ObjectKey) -> str:
+    """Why ``key`` is not for the applications of repositories with these limits; "" if it is."""
+    reasons = (refuse_object(one, key.group_kind, key.namespace, key.name) for one in limits)
+    return next(filter(None, reasons), "")
 
 
 def _duplicate(name: str, item: Sketch, other: str) -> ObjectError:

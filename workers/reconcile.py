@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from workers.context import Context
 from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
 from workers.following import Following
+from workers.lanes import Lane, lanes
 from workers.report import Reporter
 from workers.signed import require_signed
 from workers.tip import believed_tip
@@ -178,7 +179,7 @@ class Reconciler:
         return [
             app
             for app, state in zip(view.applications, states, strict=True)
-            if state.document != document_digest(app)
+            if state.document != document_digest(app, self._context.catalog.limits_of(app))
             or state.whole
             or not repository.has(state.revision_of(view.id))
             or not same(repository, state.revision_of(view.id), tip, paths(view.id, app, load_inputs(state.inputs)))
@@ -195,37 +196,39 @@ class Reconciler:
         durations: dict[str, float],
         advanced: asyncio.Task[None],
     ) -> list[Outcome]:
-        """All affected applications at once, in two steps that wait for each other only where objects leave:
-        nothing is pruned before every application has taken what moved to it."""
+        """All affected applications at once; what came of a cluster's is said as soon as its last one ended."""
         if not affected:
             await advanced
             return []
         hint = run.hints[-1] if run.hints else None
-        group = _Group(self._context, run, view, repository, len(affected), advanced)
+        group = _Group(self._context, run, view, repository, affected, advanced)
         way = fetched.way + (f" ({fetched.reason})" if fetched.reason else "")
         await self._reporter.started(view.repository, fetched.commit, affected)
+
+        async def follow(application: Application) -> Outcome:
+            outcome = await group.reconcile(application, fetched.commit, hint, way, durations)
+            if ended := group.lane(application).ended(outcome):
+                received = hint.received_at if hint else None
+                await self._reporter.finished(view.repository, fetched.commit, ended, received=received)
+            return outcome
+
         watch = asyncio.create_task(group.watch())
         try:
-            tasks = [
-                asyncio.create_task(group.reconcile(application, fetched.commit, hint, way, durations))
-                for application in affected
-            ]
+            tasks = [asyncio.create_task(follow(application)) for application in affected]
             try:
                 outcomes = list(await asyncio.gather(*tasks))
                 await advanced
+                return outcomes
             finally:
                 for task in tasks:
                     task.cancel()
         finally:
             watch.cancel()
-        await self._reporter.finished(
-            view.repository, fetched.commit, outcomes, received=hint.received_at if hint else None
-        )
-        return outcomes
 
 
 class _Group:
-    """The applications of one source in one run: they wait for each other before they prune, and give way together."""
+    """The applications of one source in one run: those of one cluster wait for each other before they prune, and all
+    give way together."""
 
     def __init__(
         self,
@@ -233,21 +236,22 @@ class _Group:
         run: Run,
         view: SourceView,
         repository: GitRepository,
-        count: int,
+        affected: Iterable[Application],
         advanced: asyncio.Task[None],
     ) -> None:
         """``advanced``: Redis is being told that these applications are behind; nothing is written before it knows."""
         self._advanced = advanced
         self._context, self._run, self._view, self._repository = context, run, view, repository
-        self._gate = asyncio.Semaphore(context.settings.concurrency)
-        self._unprepared = self._unapplied = count
-        self._prepared, self._applied = asyncio.Event(), asyncio.Event()
+        self._lanes = lanes(affected, context.settings.concurrency)
         self._running: set[ApplicationRun] = set()
+
+    def lane(self, application: Application) -> Lane:
+        return self._lanes[application.spec.destination.cluster]
 
     async def reconcile(
         self, application: Application, commit: str, hint: Hint | None, fetch: str, durations: dict[str, float]
     ) -> Outcome:
-        async with self._gate:
+        async with self.lane(application).gate:
             lease = await self._context.leases.acquire("application", application.name)
         try:
             one = ApplicationRun(
@@ -292,38 +296,29 @@ class _Group:
 
     async def _steps(self, one: ApplicationRun) -> Outcome:
         self._running.add(one)
-        progress = iter((self._one_prepared, self._one_applied))
+        lane = self.lane(one.application)
+        progress = iter((lane.prepared, lane.applied))
         try:
-            async with self._gate:
+            async with lane.gate:
                 await one.prepare()
-            next(progress)()
+            next(progress).passed()
             await self._advanced
-            await self._prepared.wait()
-            async with self._gate:
+            await lane.prepared.wait()
+            async with lane.gate:
                 await one.apply()
-            next(progress)()
+            next(progress).passed()
             if one.leaving:
-                await self._applied.wait()
+                await lane.applied.wait()
                 await one.prune(self.still_newest)
         except (asyncio.CancelledError, LeaseLostError, RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
             one.fail(error)
         finally:
-            for step in progress:
-                step()
+            for milestone in progress:
+                milestone.passed()
             self._running.discard(one)
         return await one.finish()
-
-    def _one_prepared(self) -> None:
-        self._unprepared -= 1
-        if not self._unprepared:
-            self._prepared.set()
-
-    def _one_applied(self) -> None:
-        self._unapplied -= 1
-        if not self._unapplied:
-            self._applied.set()
 
     async def watch(self) -> None:
         """While applications are being applied, look for a newer commit; those that it changes give way."""

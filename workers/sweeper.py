@@ -90,6 +90,7 @@ class Sweeper:
         behind = []
         for view in self._context.catalog.sources.values():
             states = await read_states(self._context.redis, [app.name for app in view.applications])
-            if any(s.document != document_digest(a) for s, a in zip(states, view.applications, strict=True)):
+            digests = [document_digest(app, self._context.catalog.limits_of(app)) for app in view.applications]
+            if any(state.document != digest for state, digest in zip(states, digests, strict=True)):
                 behind.append(view)
         return behind

@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from windlass.documents.types import Application
+from windlass.documents.accounts import account_of
+from windlass.documents.types import Application, Limits
 from windlass.queue import Lease
 from windlass.state import RunRecord
 from workers.cluster import ClusterAccess
@@ -22,7 +23,7 @@ from workers.kube.apply import Applier
 from workers.kube.applyset import ApplySet
 from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
-from workers.plan import Entry, Leaving, ObjectError, Plan, Wanted, body
+from workers.plan import Entry, Leaving, ObjectError, Plan, Wanted, body, outside
 
 RECORD_EVERY = 200
 """Objects applied between two records of progress."""
@@ -59,6 +60,7 @@ class Writer:
         progress: Progress,
         cluster: ClusterAccess,
         lease: Lease,
+        limits: Sequence[Limits],
         manifests: Manifests,
         claims: Claims,
         parent: str,
@@ -70,8 +72,9 @@ class Writer:
         self.application, self.plan = application, plan
         self._context, self._progress, self._cluster, self._lease = context, progress, cluster, lease
         self._manifests, self._claims, self._parent = manifests, claims, parent
-        self._give_way, self._save = give_way, save
+        self._give_way, self._save, self._limits = give_way, save, limits
         self._applyset: ApplySet = cluster.applyset(application.name)
+        self._account = account_of(application.spec.destination, context.settings.default_service_account)
 
     async def apply(self) -> None:
         """Write what changed, stage after stage; within a stage all at once, as fast as the cluster takes it."""
@@ -87,7 +90,7 @@ class Writer:
                 version=self._parent or None,
             )
             applier = Applier(
-                self._cluster.client,
+                self._cluster.members(self._account),
                 self.application.name,
                 self._applyset.id,
                 force=self.application.spec.sync.force,
@@ -145,7 +148,8 @@ class Writer:
         except ApiError as error:
             if error.missing:
                 self._cluster.discovery.forget(resource)
-            if isinstance(error, ConflictError) and error.application:
+            if error.forbidden or (isinstance(error, ConflictError) and error.application):
+                # Not this application's, so whoever may have it need not wait. (A name alone must keep no tenant out.)
                 await self._claims.release([str(wanted.key)])
             self._fail(wanted, str(error), retry=error.retryable)
             return
@@ -205,9 +209,18 @@ class Writer:
 
     async def _prune_one(self, item: Leaving) -> None:
         name = str(item.key)
+        if outside(self._limits, item.key):  # applied before there were these limits: no longer ours to delete
+            self._progress.record.kept.append(name)
+            self._progress.gone.append(name)
+            return
         try:
             result = await self._cluster.prune(
-                item.key, item.api_version, self.application.name, self._applyset.id, deadline=self._lease.remaining
+                item.key,
+                item.api_version,
+                self.application.name,
+                self._applyset.id,
+                account=self._account,
+                deadline=self._lease.remaining,
             )
         except ApiError as error:
             self._progress.errors.append(ObjectError(name, "", 0, f"prune: {error}", retry=error.retryable))

@@ -20,6 +20,7 @@ import redis as redis_client
 from tests.parts.cluster import Cluster
 from tests.parts.git_http import GitHttp
 from tests.parts.redis_server import RedisServer
+from tests.parts.waiting import until
 from tests.parts.windlass import Windlass, application, cluster, repository
 from windlass.state import RunRecord, read_history
 
@@ -237,6 +238,7 @@ def test_an_object_that_moves_between_two_applications_is_handed_over(world: Wor
     )
     world.push({"manifests/moves.yaml": config_map("moves", "1"), "other/o.yaml": config_map("o", "1")})
     path = f"/api/v1/namespaces/{world.name}/configmaps/moves"
+    until(lambda: world.value("o") == "1")  # so the second application is known, and was applied
     before = world.cluster.get(path)
     run = world.push({"manifests/moves.yaml": None, "other/moves.yaml": config_map("moves", "2")})
     assert run.errors == []

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from windlass.documents.types import KindLimits, Limits
 from workers.plan import Entry, Plan, Sketch, content_hash, plan, sketch
 from workers.render.plain import Manifest
 
@@ -168,3 +169,17 @@ def test_a_plan_carried_out_makes_the_inventory_equal_to_git(old: dict[str, Any]
     for item in result.leaving:
         del inventory[str(item.key)]
     assert inventory == {f"ConfigMap/shop/{item.name}": entry(item) for item in wanted}
+
+
+def test_an_object_outside_of_the_limits_is_an_error_with_its_place_and_the_others_are_written() -> None:
+    items = sketches(manifest("one"), manifest("two", kind="Secret", file="b.yaml"))
+    result = make(items, limits=[Limits(kinds=KindLimits(deny=("Secret",)))])
+    assert written(result) == ["ConfigMap/shop/one"]
+    (error,) = result.errors
+    assert str(error) == "Secret/shop/two: the Repository's limits deny Secret (b.yaml:1)"
+
+
+def test_an_object_that_limits_came_to_exclude_is_neither_written_nor_pruned() -> None:
+    items = sketches(manifest("one"))
+    result = make(items, items, {"ConfigMap/shop/one": entry(items[0])}, limits=[Limits(namespaces=("bank",))])
+    assert (result.writes, result.leaving, len(result.errors)) == (0, (), 1)

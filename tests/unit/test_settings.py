@@ -38,6 +38,7 @@ def test_an_empty_environment_is_enough() -> None:
         ("WINDLASS_URL", "javascript:alert(1)"),
         ("WINDLASS_URL", "https://windlass.example/\n"),
         ("REDIS_URL", "localhost:6379"),
+        ("WINDLASS_DEFAULT_SERVICE_ACCOUNT", "a:b:c"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:

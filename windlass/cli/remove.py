@@ -8,6 +8,7 @@ import click
 
 from windlass import state
 from windlass.cli.shared import connect
+from windlass.documents.accounts import ServiceAccount, account_of
 from windlass.documents.catalog import Catalog
 from windlass.documents.types import Cluster
 from windlass.errors import WindlassError
@@ -36,7 +37,8 @@ async def delete_application(
             _announce(application, document, members, documented=application in catalog.applications)
             if dry_run or not members or not (yes or click.confirm("Delete them?")):
                 return 0
-            failed = await _delete(access, application, members, lease.remaining)
+            account = _account(catalog, application, settings)
+            failed = await _delete(access, application, members, account, lease.remaining)
             if not failed:
                 claims = [str(member.key) for member in members]
                 await redis.hdel(state.claims_key(document.name), *claims)
@@ -58,6 +60,12 @@ def _cluster(catalog: Catalog, application: str, cluster: str | None) -> Cluster
     return catalog.clusters[name]
 
 
+def _account(catalog: Catalog, application: str, settings: Settings) -> ServiceAccount | None:
+    """As whom its objects were written. Without its document only who runs this can tell, so it is done as Windlass."""
+    document = catalog.applications.get(application)
+    return account_of(document.spec.destination, settings.default_service_account) if document else None
+
+
 async def _members(access: ClusterAccess, application: str) -> list[Member]:
     members, unlisted = await access.applyset(application).members(access.discovery)
     for group_kind, reason in unlisted.items():
@@ -74,11 +82,19 @@ def _announce(application: str, cluster: Cluster, members: list[Member], *, docu
         click.echo("Its document is still there: the next push or `windlass sync` creates them again.", err=True)
 
 
-async def _delete(access: ClusterAccess, application: str, members: list[Member], deadline: Callable[[], float]) -> int:
+async def _delete(
+    access: ClusterAccess,
+    application: str,
+    members: list[Member],
+    account: ServiceAccount | None,
+    deadline: Callable[[], float],
+) -> int:
     applyset, kept, failed = access.applyset(application), 0, 0
     for member in members:
         try:
-            result = await access.prune(member.key, member.api_version, application, applyset.id, deadline=deadline)
+            result = await access.prune(
+                member.key, member.api_version, application, applyset.id, account=account, deadline=deadline
+            )
         except ApiError as error:
             click.echo(f"{member.key}: {error}", err=True)
             failed += 1

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from windlass.documents.types import Application, Cluster, Document, Repository, Source
+from windlass.documents.limits import refuse_destination
+from windlass.documents.types import Application, Cluster, Document, Limits, Repository, Source
 from windlass.errors import DocumentError
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,11 @@ class Catalog(NamedTuple):
     errors: tuple[DocumentError, ...]
     warnings: tuple[str, ...]
     digest: str
+
+    def limits_of(self, application: Application) -> tuple[Limits, ...]:
+        """The limits of every repository that the application follows: all of them hold."""
+        followed = (self.repositories[source.repository].spec.limits for source in application.spec.sources)
+        return tuple(limits for limits in followed if limits is not None)
 
 
 def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Catalog:
@@ -84,8 +90,12 @@ def _missing(
     application: Application, repositories: dict[str, Repository], clusters: dict[str, Cluster]
 ) -> Iterable[tuple[str, str]]:
     for index, source in enumerate(application.spec.sources):
-        if source.repository not in repositories:
+        repository = repositories.get(source.repository)
+        if repository is None:
             yield f"spec.sources[{index}].repository", f"there is no valid Repository {source.repository}"
+        elif repository.spec.limits is not None:
+            for path, message in refuse_destination(repository.spec.limits, application.spec.destination):
+                yield ".".join(("spec", *map(str, path))), message
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import signing, syntax
+from windlass.documents import accounts, limits, signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
     ClusterSpec,
     Credentials,
+    Destination,
     Document,
     Repository,
     SecretRef,
@@ -22,10 +23,9 @@ from windlass.yamls import Path
 
 REFUSED = "not built yet: Windlass would ignore it, so it refuses it"
 NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
-    "Repository": (("verify",), ("limits",)),
+    "Repository": (("verify",),),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
-        ("destination", "serviceAccount"),
         ("sync", "automatic"),
         ("sync", "pruneLimit"),
         ("sync", "selfHeal"),
@@ -77,6 +77,8 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
     """What is wrong with a document whose types are right: (path below ``spec``, message)."""
     if isinstance(document, Repository):
         yield from _repository(document)
+        if document.spec.limits is not None:
+            yield from ((("limits", *path), message) for path, message in limits.violations(document.spec.limits))
     elif isinstance(document, Cluster):
         yield from _cluster(document)
     else:
@@ -182,10 +184,22 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
             yield ("sources", index, *path), message
     if spec.destination.namespace is not None and not syntax.valid_label(spec.destination.namespace):
         yield ("destination", "namespace"), LABEL_EXPECTED
+    if spec.destination.service_account is not None:
+        yield from _account(spec.destination)
     if spec.adopts == document.name:
         yield ("adopts",), "an application can't adopt itself"
     elif spec.adopts is not None and not syntax.valid_label(spec.adopts):
         yield ("adopts",), LABEL_EXPECTED
+
+
+def _account(destination: Destination) -> Iterator[tuple[Path, str]]:
+    """An empty or half a name would be nobody, or somebody else."""
+    assert destination.service_account is not None
+    text = accounts.text_of(destination.service_account)
+    if not accounts.valid_account(text):
+        yield ("destination", "serviceAccount"), accounts.EXPECTED
+    elif accounts.parse_account(text, destination.namespace) is None:
+        yield ("destination", "serviceAccount"), accounts.NO_NAMESPACE
 
 
 def _source(source: Source) -> Iterator[tuple[Path, str]]:

@@ -54,6 +54,22 @@ class StatusApi(_Strict, frozen=True):
     api: str | None = None
 
 
+class KindLimits(_Strict, frozen=True):
+    """Patterns of ``Kind.group``, ``Kind`` for the core group. A denied ``Kind`` is denied in every group."""
+
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+
+
+class Limits(_Strict, frozen=True):
+    """What applications that follow the repository may touch (`windlass.documents.limits`); a field left out allows all."""
+
+    clusters: tuple[str, ...] | None = None
+    namespaces: tuple[str, ...] | None = None
+    kinds: KindLimits = KindLimits()
+    cluster_scoped: bool = False  # objects that are in no namespace
+
+
 class RepositorySpec(_Strict, frozen=True):
     url: str
     forge: Forge = "generic"
@@ -61,6 +77,7 @@ class RepositorySpec(_Strict, frozen=True):
     webhook: Webhook | None = None
     status: StatusApi | None = None
     signed_commits: SignedCommits | None = None
+    limits: Limits | None = None
 
 
 class Repository(_Strict, frozen=True):
@@ -111,9 +128,17 @@ class Source(_Strict, frozen=True):
         return source_id(self.repository, self.ref)
 
 
+class AccountRef(_Strict, frozen=True):
+    """A ServiceAccount; its namespace is the destination's if it names none."""
+
+    name: str
+    namespace: str | None = None
+
+
 class Destination(_Strict, frozen=True):
     cluster: str
     namespace: str | None = None  # for namespaced objects that name none
+    service_account: str | AccountRef | None = None  # who reads and writes the objects; NAME or NAMESPACE:NAME
 
 
 class Sync(_Strict, frozen=True):

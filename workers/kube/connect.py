@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import ssl
 import sys
@@ -22,17 +23,31 @@ import orjson
 
 from windlass.documents.types import Cluster
 from windlass.errors import TransientError
+from workers.kube.attempt import Attempt
 from workers.kube.transport import Authorize, KubeClient
 
 if TYPE_CHECKING:
     from windlass.secrets import Secrets
 
 READER = Path(__file__).with_name("kubeconfig.py")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds its token and its cluster's authority."""
 READ_SECONDS = 60.0
 """For reading a kubeconfig, whose exec plugin may ask a cloud for a token."""
+PATIENCE_SECONDS = 5.0
+"""How long a request waits for a new token; it is asked for in any case, and is there for a later request."""
 FILE_TOKEN_SECONDS = 60.0
 """A token in a file is read again after this time; the kubelet rotates it long before it expires."""
 EXPIRY_MARGIN_SECONDS = 60.0
+YOUNG_SECONDS = 5.0
+"""A token that was asked for so shortly ago is not asked for again, whatever the server says of it."""
+VARIABLES = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE"
+    r"|https?_proxy|no_proxy|HTTPS?_PROXY|NO_PROXY|KUBERNETES_SERVICE_(HOST|PORT)"
+    r"|(AWS|AZURE|GOOGLE|CLOUDSDK|OCI|ALIBABA_CLOUD|IBMCLOUD)_\w+"
+)
+"""What a plugin may know of our environment; a kubeconfig's ``exec.env`` gives it more. Not Redis' address, not our
+keys, nor other repositories' and clusters' tokens."""
 
 
 class ConnectError(TransientError):
@@ -51,7 +66,6 @@ class Connection(msgspec.Struct, frozen=True):
     proxy: str | None = None
     authorization: str | None = None
     token_file: str | None = None
-    renewable: bool = False
     expires: float | None = None
 
     def __repr__(self) -> str:
@@ -100,12 +114,16 @@ async def read_connection(cluster: Cluster) -> Connection:
 async def _read(cluster: Cluster) -> Connection:
     """Ask `workers.kube.kubeconfig`, in a process of its own."""
     spec = cluster.spec
-    arguments = [] if spec.kubeconfig is None else [spec.kubeconfig, spec.context or ""]
+    arguments = ["--in-cluster", str(SERVICE_ACCOUNT)]
+    if spec.kubeconfig is not None:
+        arguments = [spec.kubeconfig, spec.context or ""]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
         str(READER),
         *arguments,
+        env={name: value for name, value in os.environ.items() if VARIABLES.fullmatch(name)},
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # so that a plugin that hangs ends with it
@@ -157,16 +175,17 @@ def _authorization(cluster: Cluster, connection: Connection, secrets: Secrets) -
         return _Fresh(FILE_TOKEN_SECONDS, lambda: _bearer(secrets.resolve(token))).header
     if connection.token_file:
         path = Path(connection.token_file)
-        return _Fresh(FILE_TOKEN_SECONDS, lambda: _bearer(path.read_bytes())).header
-    if connection.renewable:
+        return _Fresh(FILE_TOKEN_SECONDS, lambda: _bearer(_token_in(path, cluster.name))).header
+    if connection.authorization is not None:
         return _Renewed(cluster, connection).header
-    if connection.authorization is None:
-        return None
+    return None
 
-    async def fixed(fresh: bool) -> str | None:
-        return connection.authorization
 
-    return fixed
+def _token_in(path: Path, cluster: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConnectError(f"cluster {cluster}: the token can't be read: {error.strerror}: {path}") from error
 
 
 def _bearer(token: bytes) -> str:
@@ -188,15 +207,27 @@ class _Fresh:
 
 
 class _Renewed:
-    """A header whose token a program or a provider gives, for a time; the plugin runs once for all who wait."""
+    """A header that is in the kubeconfig, or that a program or a provider gives for a time: it is all read again when the
+    token is about to expire or was refused, once for all who wait."""
 
     def __init__(self, cluster: Cluster, connection: Connection) -> None:
-        self._cluster, self._connection, self._lock = cluster, connection, asyncio.Lock()
+        self._cluster, self._connection, self._read_at = cluster, connection, float("-inf")
+        self._renewal = self._begin()
 
     async def header(self, fresh: bool) -> str | None:
-        used = self._connection
-        if fresh or (used.expires is not None and time.time() > used.expires - EXPIRY_MARGIN_SECONDS):
-            async with self._lock:
-                if self._connection is used:
-                    self._connection = await _read(self._cluster)
+        left = self._connection.expires - time.time() if self._connection.expires is not None else float("inf")
+        if (fresh or left < EXPIRY_MARGIN_SECONDS) and time.monotonic() - self._read_at > YOUNG_SECONDS:
+            try:
+                self._learn(await self._renewal.result())
+            except TransientError:
+                if fresh or left <= 0:
+                    raise  # until then the token at hand will do
         return self._connection.authorization
+
+    def _learn(self, found: Connection) -> None:
+        if found is not self._connection:
+            self._connection, self._read_at, self._renewal = found, time.monotonic(), self._begin()
+
+    def _begin(self) -> Attempt[Connection]:
+        what = f"cluster {self._cluster.name}: the kubeconfig's credentials"
+        return Attempt(what, lambda: _read(self._cluster), patience=PATIENCE_SECONDS)

@@ -24,6 +24,11 @@ cluster."""
 _FIELD = re.compile(
     r"^(?:failed to create (?:typed|manager for existing fields)[^:]*: )?(?:errors:\s*)?(\.[\w.\-/]{1,200}): "
 )
+_DENIED = re.compile(
+    r'secrets(?: "[^"]*")? is forbidden: User "[^"]*" cannot [a-z]+ resource "secrets" in API group ""'
+    r' (?:in the namespace "[^"]*"|at the cluster scope)'
+)
+"""The authorizer's refusal: it names who may not do what, and comes before the object is even read."""
 
 
 class Cause(NamedTuple):
@@ -59,6 +64,10 @@ class ApiError(WindlassError):
     @property
     def conflict(self) -> bool:
         return self.status == 409
+
+    @property
+    def forbidden(self) -> bool:
+        return self.status == 403
 
     @property
     def missing(self) -> bool:
@@ -122,7 +131,12 @@ def _cause(item: dict[str, Any]) -> Cause:
 
 
 def _redacted(status: int, reason: str, text: str, causes: Sequence[Cause]) -> str:
-    """Reason and fields. A message that begins with a path (the server's schema errors do) gives that path, no more."""
+    """Reason and fields, or the authorizer's own words.
+
+    A message that begins with a path (the server's schema errors do) gives that path, no more.
+    """
+    if status == 403 and (denied := _DENIED.match(text)):
+        return denied[0]
     fields = [cause.field for cause in causes if cause.field]
     if not fields and (match := _FIELD.match(text)):
         fields = [match[1]]

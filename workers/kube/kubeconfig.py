@@ -2,8 +2,9 @@
 
 The library knows all of it (contexts, exec plugins, OIDC, temporary certificates), but importing it costs 38 MiB and
 0.3 s for good. The child pays that, prints one JSON document on its standard output, and is gone; with it go the
-temporary files in which the library keeps keys. Run by path (``python -P kubeconfig.py KUBECONFIG CONTEXT``), it
-imports nothing of Windlass. It is run again to refresh a token that an exec plugin or an OIDC provider gave.
+temporary files in which the library keeps keys. Run by path (``python -P kubeconfig.py KUBECONFIG CONTEXT``, or
+``--in-cluster FOLDER``), it imports nothing of Windlass. Its environment is the plugin's too: `workers.kube.connect`
+chooses it. It is run again to refresh a token that an exec plugin or an OIDC provider gave.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def _described(configuration: Any) -> dict[str, Any]:
 async def read_kubeconfig(path: str, context: str | None) -> dict[str, Any]:
     """The connection of ``context`` (None: the current one), and how long its token holds.
 
-    ``token_file`` is the file that the token came from; ``expires`` (epoch seconds) and ``renewable`` tell of one that
-    a program or a provider gave.
+    ``token_file`` is the file that the token came from; any other is renewed by reading all of this again: it is in the
+    kubeconfig, or a program or provider gave it, maybe with the time (epoch seconds) when it ``expires``.
     """
     from kubernetes_asyncio import client, config
 
@@ -56,20 +57,19 @@ async def read_kubeconfig(path: str, context: str | None) -> dict[str, Any]:
     return {
         **described,
         "token_file": _token_file(user, path) if user and not user.get("token") else None,
-        "renewable": bool(user and ("exec" in user or "auth-provider" in user)),
         "expires": calendar.timegm(expiry.utctimetuple()) if expiry else None,
     }
 
 
-def read_in_cluster() -> dict[str, Any]:
-    """The connection of the pod's own service account."""
-    from kubernetes_asyncio import client, config
-    from kubernetes_asyncio.config.incluster_config import SERVICE_TOKEN_FILENAME
+def read_in_cluster(folder: Path) -> dict[str, Any]:
+    """The connection of the pod's own service account, whose token and authority are in ``folder``."""
+    from kubernetes_asyncio import client
+    from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
-    configuration = client.Configuration()
-    load: Any = config.load_incluster_config
-    load(client_configuration=configuration)
-    return {**_described(configuration), "token_file": SERVICE_TOKEN_FILENAME, "renewable": False, "expires": None}
+    configuration, token = client.Configuration(), folder / "token"
+    loader: Any = InClusterConfigLoader(token_filename=str(token), cert_filename=str(folder / "ca.crt"))
+    loader.load_and_set(configuration)
+    return {**_described(configuration), "token_file": str(token), "expires": None}
 
 
 def _user(loader: Any) -> dict[str, Any]:
@@ -83,21 +83,27 @@ def _token_file(user: dict[str, Any], path: str) -> str | None:
     return str(Path(path).expanduser().absolute().parent / name) if name else None
 
 
-def _check_there(path: str) -> None:
-    """The library takes a missing file for an empty one."""
-    if not any(Path(one).expanduser().is_file() for one in path.split(os.pathsep)):
+def _enter(path: str) -> str:
+    """``path`` as an absolute one, from its own folder: that is where a plugin named by a relative path is.
+
+    :raises FileNotFoundError: the library takes a missing file for an empty one.
+    """
+    files = [Path(one).expanduser().absolute() for one in path.split(os.pathsep)]
+    there = [file for file in files if file.is_file()]
+    if not there:
         raise FileNotFoundError("no such file")
+    os.chdir(there[0].parent)
+    return os.pathsep.join(map(str, files))
 
 
 def main(arguments: list[str]) -> int:
     """Print what was read; on failure the reason, on standard error, and 1."""
     logging.disable(logging.CRITICAL)  # the library logs what it also raises
     try:
-        if arguments:
-            _check_there(arguments[0])
-            found = asyncio.run(read_kubeconfig(arguments[0], arguments[1] if len(arguments) > 1 else None))
+        if arguments[0] == "--in-cluster":
+            found = read_in_cluster(Path(arguments[1]))
         else:
-            found = read_in_cluster()
+            found = asyncio.run(read_kubeconfig(_enter(arguments[0]), arguments[1] or None))
     except Exception as error:  # noqa: BLE001 - whatever it is, its text is the answer
         print(f"{type(error).__name__}: {error}"[:2000], file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ connection that broke is tried again; and neither bodies nor credentials are eve
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import ssl
 import time
@@ -22,6 +23,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from windlass.errors import LeaseLostError
+from workers.kube.circuit import Circuit
 from workers.kube.errors import ApiError, RequestTimeoutError, UnreachableError, from_answer
 from workers.kube.limiter import AdaptiveLimiter
 
@@ -30,12 +32,16 @@ log = structlog.get_logger(__name__)
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
+IMPERSONATE = "Impersonate-User"
+
 DEFAULT_TIMEOUT = 30.0
 LEASE_MARGIN = 0.2
 """Seconds of a lease that are left unused: the answer's way back, and the server's clock."""
 KEEPALIVE_SECONDS = 75.0
 """The API server closes idle connections after 90 s; leave first, or a request races its FIN."""
 CONNECT_TRIES = 3
+CONNECT_SECONDS = 5.0
+"""For a new connection, its TLS handshake included; and for an answer to "are you there?"."""
 SERVER_ERROR_TRIES = 3
 THROTTLED_PATIENCE = 30.0
 """Seconds for which 429 and 503 with a Retry-After are obeyed before they are an error."""
@@ -59,7 +65,7 @@ class Answer(NamedTuple):
 
 
 class KubeClient:
-    """The connection to one API server, and (`limiter`) how fast it takes writes."""
+    """The connection to one API server, and (`limiter`) how fast it takes writes; `acting_as` is another user's view of it."""
 
     def __init__(
         self,
@@ -74,10 +80,22 @@ class KubeClient:
         """``context`` is None only for plain http (tests). The session starts with the first request, in its loop."""
         self.server = server.rstrip("/")
         self.limiter = AdaptiveLimiter(max_concurrent_requests)
-        self._context, self._authorize = context, authorize
-        self._server_name, self._proxy = server_name, proxy
-        self._connections = max(1, max_concurrent_requests)
-        self._session: aiohttp.ClientSession | None = None
+        self._authorize, self._server_name, self._proxy = authorize, server_name, proxy
+        self._pool = _Pool(context, max(1, max_concurrent_requests))
+        self._circuit = Circuit(self.server, self._answers, self._pool.close)
+        self._identity: dict[str, str] = {}
+
+    def acting_as(self, user: str) -> KubeClient:
+        """The same connections and limiter, as ``user``: the API server allows what that user may, and nothing more.
+
+        No groups are sent, so that Windlass needs no right to impersonate any: the API server knows those of a service
+        account (`system:serviceaccounts`, the namespace's, `system:authenticated`) and adds them.
+        """
+        if not user:
+            raise ValueError("an empty user would be Windlass itself")
+        view = copy.copy(self)
+        view._identity = {IMPERSONATE: user}
+        return view
 
     async def request(
         self,
@@ -98,18 +116,18 @@ class KubeClient:
         :raises UnreachableError: no connection.
         :raises LeaseLostError: nothing is left of the lease.
         """
-        headers = {"Accept": accept}
+        headers = {"Accept": accept, **self._identity}
         if body is not None:
             headers["Content-Type"] = content_type
         query = f"{urlencode(params)}&" if params else ""
-        policy = _Retries(reading=method == "GET")
+        policy = _Retries(self._circuit, reading=method == "GET")
         while True:
             seconds = _limited(timeout, deadline)
             url = URL(f"{self.server}{path}?{query}timeout={int(seconds * 1000)}ms", encoded=True)
             try:
                 answer = await self._once(method, url, headers, body, seconds, fresh=policy.unauthorized)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-                if isinstance(error, asyncio.TimeoutError):
+                if isinstance(error, aiohttp.SocketTimeoutError):
                     raise _timed_out(method, seconds) from error
                 await policy.after_connection_error(error)
                 continue
@@ -124,23 +142,44 @@ class KubeClient:
     async def _once(
         self, method: str, url: URL, headers: dict[str, str], body: bytes | None, seconds: float, *, fresh: bool
     ) -> Answer:
+        self._circuit.check()
         if self._authorize is not None and (value := await self._authorize(fresh)):
             headers["Authorization"] = value
         started = time.perf_counter()
-        async with self._opened().request(
-            method,
-            url,
-            data=body,
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=seconds),
-            allow_redirects=False,  # a redirect would carry the token to another host
-            server_hostname=self._server_name,
-            proxy=self._proxy,
-        ) as response:
+        async with (
+            self._circuit.owing(),
+            self._pool.session().request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+                allow_redirects=False,  # a redirect would carry the token to another host
+                server_hostname=self._server_name,
+                proxy=self._proxy,
+            ) as response,
+        ):
             answer = Answer(response.status, await response.read(), response.headers)
         if method != "GET" and answer.status < 300:
             self.limiter.answered(time.perf_counter() - started)
         return answer
+
+    async def _answers(self) -> bool:
+        """Does the server give any answer, even that we may not ask? By a new connection, whatever the others wait for."""
+        timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=self._pool.connector(), timeout=timeout) as session,
+                session.get(
+                    f"{self.server}/livez",
+                    allow_redirects=False,
+                    server_hostname=self._server_name,
+                    proxy=self._proxy,
+                ),
+            ):
+                return True
+        except (aiohttp.ClientError, OSError):
+            return False
 
     async def watch(
         self, path: str, *, params: Mapping[str, str], seconds: float
@@ -150,15 +189,16 @@ class KubeClient:
         :raises ApiError: the server refused the watch (410 too: list again).
         """
         query = urlencode({**params, "watch": "true", "timeoutSeconds": str(max(1, int(seconds)))})
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **self._identity}
         if self._authorize is not None and (value := await self._authorize(False)):
             headers["Authorization"] = value
         rest = b""
+        self._circuit.check()
         try:
-            async with self._opened().get(
+            async with self._pool.session().get(
                 URL(f"{self.server}{path}?{query}", encoded=True),
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
                 allow_redirects=False,
                 server_hostname=self._server_name,
                 proxy=self._proxy,
@@ -172,13 +212,28 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             log.debug("watch.ended", path=path, error=type(error).__name__)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    async def close(self) -> None:
+        """Close every connection, those of all views; a request after it opens new ones."""
+        await self._circuit.close()
+        await self._pool.close()
+
+
+class _Pool:
+    """The connections, which all views of a client share; the session starts with the first request, in its loop."""
+
+    def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
+        self._context, self._connections = context, connections
+        self._session: aiohttp.ClientSession | None = None
+
+    def connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
+        )
+
+    def session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
-            )
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=self.connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,  # looking up netrc and proxies costs 0.3 ms a request
                 # Identity: in one data centre, compressing a list costs the server more than sending it does.
@@ -187,7 +242,6 @@ class KubeClient:
         return self._session
 
     async def close(self) -> None:
-        """Close every connection; a request after it opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -196,16 +250,17 @@ class KubeClient:
 class _Retries:
     """What to do after each failed try of one request: wait and return (try again), or raise."""
 
-    def __init__(self, *, reading: bool) -> None:
+    def __init__(self, circuit: Circuit, *, reading: bool) -> None:
         self.unauthorized = False
-        self._reading = reading
+        self._circuit, self._reading = circuit, reading
         self._broken = self._failed = 0
         self._patience = THROTTLED_PATIENCE
 
     async def after_connection_error(self, error: Exception) -> None:
         self._broken += 1
-        if self._broken >= CONNECT_TRIES:
-            raise UnreachableError(f"the API server can't be reached: {error or type(error).__name__}") from error
+        if self._broken >= CONNECT_TRIES or isinstance(error, aiohttp.ConnectionTimeoutError):
+            self._circuit.failed(_reason(error))
+            raise UnreachableError(f"the API server can't be reached: {_reason(error)}") from error
         await _back_off(self._broken)
 
     async def after_refusal(self, answer: Answer, *, secret: bool) -> None:
@@ -236,6 +291,12 @@ def _limited(timeout: float, deadline: Deadline | None) -> float:
     if left <= 0:
         raise LeaseLostError("no time is left of the lease under which this would be written")
     return min(timeout, left)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    return str(error) or type(error).__name__
 
 
 def _timed_out(method: str, seconds: float) -> ApiError:

@@ -35,7 +35,7 @@ async def timed(count: int, width: int, work: Callable[[int], Awaitable[None]]) 
 
 async def bare(client: KubeClient, namespace: str) -> float:
     """The limit: the same applies by aiohttp alone."""
-    connector = aiohttp.TCPConnector(limit=BEST_CONCURRENCY, ssl=client._context or True)
+    connector = aiohttp.TCPConnector(limit=BEST_CONCURRENCY, ssl=client._pool._context or True)
     headers = {"Content-Type": "application/apply-patch+yaml"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 

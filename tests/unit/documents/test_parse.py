@@ -213,7 +213,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
             "spec.webhook.secrets[0].secret",
         ),
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
-        ("Application", "destination: {serviceAccount: tenant}", "spec.destination.serviceAccount"),
         ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
         ("Application", "sync: {pruneLimit: 10}", "spec.sync.pruneLimit"),
         ("Application", "sync: {selfHeal: true}", "spec.sync.selfHeal"),
@@ -225,7 +224,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
     ],
 )
 def test_a_field_whose_behaviour_is_not_built_yet_is_refused_by_name(kind: str, text: str, field: str) -> None:
-    """An ignored `serviceAccount` would apply as admin."""
     (error,) = parse_documents(spec(kind, text).encode(), "a.yaml").errors
     assert (error.field, error.message) == (field, "not built yet: Windlass would ignore it, so it refuses it")
 

@@ -42,6 +42,7 @@ TABLE = (
     Variable("WINDLASS_LEASE_SECONDS", "6", "how long a dead worker's lease is waited for; 3 to 60"),
     Variable("WINDLASS_DRAIN_SECONDS", "25", "how long running jobs may end after SIGTERM before they are handed back"),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
+    Variable("WINDLASS_WATCH", "true", "may this worker watch the clusters for drift? One of those that may does"),
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
@@ -66,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     lease_seconds: float
     drain_seconds: float
     url: str | None
+    watch: bool
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -91,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True):
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             url=read.address("WINDLASS_URL", "http", "https"),
+            watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
         )
 
     def __repr__(self) -> str:

@@ -26,7 +26,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
         ("destination", "serviceAccount"),
         ("sync", "automatic"),
         ("sync", "pruneLimit"),
-        ("sync", "selfHeal"),
         ("sync", "dependsOn"),
         ("sync", "ignore"),
         ("sync", "timeout"),

@@ -47,6 +47,14 @@ class RunRecord(msgspec.Struct, omit_defaults=True):
     fetch: str = ""  # which way the fetch went: present, v2, pygit2 or git, and why not v2
 
 
+class Drift(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What differs from Git and is not undone, and what is undone again and again. Objects are keys as text."""
+
+    count: int = 0  # objects that differ
+    objects: tuple[str, ...] = ()  # the first of them
+    fights: dict[str, str] = {}  # object -> the other managers' names
+
+
 class ApplicationState(msgspec.Struct):
     """An application's state as the last run left it.
 
@@ -66,6 +74,7 @@ class ApplicationState(msgspec.Struct):
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     whole: bool = False  # the next run shall compare everything with the cluster
     last: RunRecord | None = None
+    drift: Drift = Drift()
 
     @classmethod
     def load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
@@ -85,6 +94,7 @@ class ApplicationState(msgspec.Struct):
             parent=text.get("parent", ""),
             whole=bool(text.get("whole")),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
+            drift=msgspec.json.decode(text.get("drift") or "{}", type=Drift),
         )
 
 

@@ -51,8 +51,8 @@ class Drift(msgspec.Struct, frozen=True, omit_defaults=True):
     """What differs from Git and is not undone, and what is undone again and again. Objects are keys as text."""
 
     count: int = 0  # objects that differ
-    objects: tuple[str, ...] = ()  # the first of them
-    fights: dict[str, str] = {}  # object -> the other managers' names
+    objects: dict[str, str] = {}  # the first of them, and what is wrong with each
+    fights: dict[str, str] = {}  # object -> the manager that changes it back each time
 
 
 class ApplicationState(msgspec.Struct):

@@ -16,6 +16,7 @@ from workers.context import Context
 from workers.reconcile import Reconciler
 from workers.report import Reporter
 from workers.sweeper import Sweeper
+from workers.watch.role import Watcher
 from workers.worker import WindlassWorker
 
 SOCKET_SECONDS = 10.0
@@ -55,7 +56,15 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         redis=redis,
         keeper=keeper,
         functions={"reconcile": Reconciler(context, reporter).reconcile},
-        services=[context.warm, context.tidy, sweeper.sweep, sweeper.retry, sweeper.documents, reporter.run],
+        services=[
+            context.warm,
+            context.tidy,
+            sweeper.sweep,
+            sweeper.retry,
+            sweeper.documents,
+            reporter.run,
+            Watcher(context).run,
+        ],
         concurrency=settings.concurrency,
         drain_seconds=settings.drain_seconds,
     )

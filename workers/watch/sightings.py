@@ -1,16 +1,17 @@
-"""What the cluster showed last of one application's objects, in some tens of bytes each, and how events change it. Pure.
+"""What the cluster showed last of the objects that applications own, in some tens of bytes each, and how events change it. Pure.
 
 What must hold: a list begun anew replaces what was known of its place only when it is whole; and an event that happened
-before our last write of its object is old news, whenever it arrives.
+before our last write of its object is old news, whenever it arrives. Objects are kept by the application whose ``Apply``
+entry they carry, whether or not it has a document: a document that comes later finds them here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from workers.kube.keys import ObjectKey
+from workers.kube.applyset import applyset_id
 from workers.kube.watch import Seen
 from workers.watch.drift import Notice, Sight, equal_sight, notice, sight
 
@@ -34,18 +35,23 @@ class Place(NamedTuple):
         return cls(parts[0], parts[1] if len(parts) == 3 else "")
 
 
-class Unseen(Exception):  # noqa: N818 - not an error: nobody can say
-    """Nobody watches the object's place, or its list is not whole yet."""
+class UnseenError(LookupError):
+    """Nobody watches the object's place, or its list is not whole yet: there is no telling."""
+
+
+Objects = dict[str, dict[int, Sight]]
+"""Application -> a digest of the object's key -> what was seen of it."""
 
 
 class Sightings:
-    """The objects of one application."""
+    """The owned objects of one cluster."""
 
-    def __init__(self, application: str, applyset_id: str, is_human: Callable[[str], bool]) -> None:
-        self.application, self.applyset_id = application, applyset_id
-        self._is_human = is_human
-        self._known: dict[Place, dict[int, Sight]] = {}  # by a digest of the key
-        self._listing: dict[Place, dict[int, Sight]] = {}
+    def __init__(self, namespace: str, is_human: Callable[[str], bool]) -> None:
+        """``namespace`` is Windlass' own in that cluster: ApplySets are named after it."""
+        self._namespace, self._is_human = namespace, is_human
+        self._ids: dict[str, str] = {}
+        self._known: dict[Place, Objects] = {}
+        self._listing: dict[Place, Objects] = {}
         self._written: dict[int, int] = {}  # the resourceVersion of our last write, until its event
 
     def begin(self, place: Place) -> None:
@@ -61,18 +67,39 @@ class Sightings:
         self._listing.pop(place, None)
         self._known.pop(place, None)
 
-    def saw(self, place: Place, seen: Seen) -> Notice:
-        """An event of an object that is, or was, this application's."""
+    def knows(self, place: Place) -> bool:
+        """Is this place watched, by itself or with all others of its kind, and its list whole?"""
+        watched = self._watched(place)
+        return watched in self._known and watched not in self._listing
+
+    def saw(self, place: Place, seen: Seen) -> list[tuple[str, Notice]]:
+        """What an event of ``place`` means to the applications that own, or owned, its object."""
         number = _number(str(seen.key))
         if self._is_old(number, seen.resource_version):
-            return Notice.NOTHING
-        now = None if seen.gone else sight(seen, self.application, self.applyset_id, self._is_human)
-        listing = self._listing.get(place)
-        objects = listing if listing is not None else self._known.setdefault(place, {})
-        before = objects.pop(number, None) if now is None else objects.get(number)
-        if now is not None and now != before:
-            objects[number] = now
-        return Notice.NOTHING if listing is not None else notice(before, now)
+            return []
+        listing = place in self._listing
+        objects = self._listing[place] if listing else self._known.setdefault(place, {})
+        notices = []
+        for application in self._owners(objects, number, seen):
+            mine = objects.setdefault(application, {})
+            now = None if seen.gone else sight(seen, application, self._id(application), self._is_human)
+            before = mine.pop(number, None) if now is None else mine.get(number)
+            if now is not None and now != before:
+                mine[number] = now
+            notices.append((application, Notice.NOTHING if listing else notice(before, now)))
+        return notices
+
+    def _owners(self, objects: Objects, number: int, seen: Seen) -> Iterable[str]:
+        """Whose object it is by its managedFields; where somebody wiped them, whose it was."""
+        if seen.shares:
+            return [share.application for share in seen.shares]
+        return [application for application, mine in objects.items() if number in mine]
+
+    def _id(self, application: str) -> str:
+        found = self._ids.get(application)
+        if found is None:
+            found = self._ids[application] = applyset_id(application, self._namespace)
+        return found
 
     def _is_old(self, number: int, version: str) -> bool:
         """Was this before our own write? Versions of one resource can be compared (KEP-5504); where not, it is new."""
@@ -84,41 +111,33 @@ class Sightings:
         del self._written[number]
         return False
 
-    def wrote(self, key: ObjectKey, digest: str, fields: str, version: str) -> None:
-        """We made the object equal: so it is, until an event that is newer than ``version``."""
-        place, number = self._place(str(key)), _number(str(key))
+    def wrote(self, application: str, key: str, digest: str, fields: str, version: str) -> None:
+        """The watcher made the object equal: so it is, until an event that isn't older than ``version``."""
         if version.isdigit():
-            self._written[number] = int(version)
-        for objects in (self._listing.get(place), self._known.get(place)):
-            if objects is not None:
-                objects[number] = equal_sight(digest, fields)
+            self._written[_number(key)] = int(version)
+        self._set(application, key, equal_sight(digest, fields))
 
-    def is_there(self, key: ObjectKey) -> None:
-        """The object left the watch and is there still: it is as unmarked as it can be."""
-        known = self._known.get(self._place(str(key)))
-        if known is not None:
-            known[_number(str(key))] = equal_sight("", "", 0)
+    def is_there(self, application: str, key: str) -> None:
+        """The object left the watch and is there still: our label isn't on it."""
+        self._set(application, key, equal_sight("", "", 0))
 
-    def look(self, key: str) -> Sight | None:
+    def _set(self, application: str, key: str, now: Sight) -> None:
+        place = self._watched(Place.of(key))
+        for places in (self._known, self._listing):
+            if place in places:
+                places[place].setdefault(application, {})[_number(key)] = now
+
+    def look(self, application: str, key: str) -> Sight | None:
         """What was seen last of the object; None: it isn't there.
 
-        :raises Unseen: there is no telling.
+        :raises UnseenError: there is no telling.
         """
-        place = self._place(key)
+        place = self._watched(Place.of(key))
         if place not in self._known or place in self._listing:
-            raise Unseen
-        return self._known[place].get(_number(key))
+            raise UnseenError(key)
+        return self._known[place].get(application, {}).get(_number(key))
 
-    def knows(self, place: Place) -> bool:
-        """Is this place watched, by itself or with all others of its kind, and its list whole?"""
-        place = place if place in self._known else Place(place.group_kind)
-        return place in self._known and place not in self._listing
-
-    def covers(self, places: Collection[Place]) -> bool:
-        return all(map(self.knows, places))
-
-    def _place(self, key: str) -> Place:
-        place = Place.of(key)
+    def _watched(self, place: Place) -> Place:
         return place if place in self._known or place in self._listing else Place(place.group_kind)
 
 

@@ -275,7 +275,6 @@ def test_an_endless_fight_is_slowed_named_and_never_given_up(own: Person) -> Non
     key = f"ConfigMap/{own.world.name}/contested"
     until(lambda: own.state().drift.fights == {key: "rival-controller"}, own.world)
     assert '"manager":"rival-controller"' in own.world.windlass.log("worker")
-    until(lambda: own.state().drift.fights == {}, own.world)
 
 
 def test_a_kind_that_comes_with_a_commit_is_watched_and_survives_its_definition_being_deleted(

@@ -81,16 +81,21 @@ class Follower:
     def lost(self, place: Place) -> None:
         self.sightings.forget(place)
 
-    def recorded(self, recorded: Recorded) -> list[Place]:
-        """A run recorded what it applied; the places to watch, if it is of this cluster."""
+    def recorded(self, recorded: Recorded) -> set[Place]:
+        """A run recorded what it applied; the places to watch from now on, if it is of this cluster and over.
+
+        Before, nothing would be healed, and to hear of each of a first sync's own writes would only slow it.
+        """
         if recorded.application not in self._self_heal:
-            return []
+            return set()
         suspects = self._of(recorded.application)
-        places = [Place.parse(place) for place in recorded.places]
+        suspects.places.update(map(Place.parse, recorded.places))
+        if not recorded.over:
+            return set()
+        places, suspects.places = suspects.places, set()
         suspects.kinds.update(place.group_kind for place in places)
-        if recorded.over:
-            suspects.look_now(time.monotonic())
-            self._wake(recorded.application)
+        suspects.look_now(time.monotonic())
+        self._wake(recorded.application)
         return places
 
     def documents(self) -> set[str]:

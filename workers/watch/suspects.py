@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from windlass.state import Drift
 from workers.watch.fights import Fights
+from workers.watch.sightings import Place
 
 LONGEST_RETRY = 10.0
 """Seconds between two looks at an object that can't be settled: never minutes."""
@@ -44,6 +45,7 @@ class Suspects:
 
     def __init__(self) -> None:
         self.kinds: set[str] = set()  # group kinds that the application has objects of
+        self.places: set[Place] = set()  # where a run that is not over has recorded objects
         self.compare_at: float | None = None  # when to compare the whole inventory
         self.fights = Fights()
         self.reported = b""  # what the application's state says, as JSON

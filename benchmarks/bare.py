@@ -103,7 +103,7 @@ class BareCluster:
             f"{self.server}/api/v1/namespaces/{namespace}/configmaps",
             headers={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
         ) as answer:
-            items = orjson.loads(await answer.read())["items"]
+            items = orjson.loads(await answer.read())["items"] or ()  # null where there are none
         return sum(1 for item in items if item["metadata"]["name"].startswith("cm-"))
 
     @contextlib.asynccontextmanager

@@ -52,6 +52,7 @@ TABLE = (
         "WINDLASS_POLL", "180", "seconds between two looks at a repository whose webhooks don't arrive; 1 to 86400"
     ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
+    Variable("WINDLASS_WATCH", "true", "may this worker watch the clusters for drift? One of those that may does"),
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True):
     drain_seconds: float
     poll_seconds: float
     url: str | None
+    watch: bool
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -105,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True):
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
             url=read.address("WINDLASS_URL", "http", "https"),
+            watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
         )
 
     def __repr__(self) -> str:

@@ -47,6 +47,14 @@ class RunRecord(msgspec.Struct, omit_defaults=True):
     fetch: str = ""  # which way the fetch went: present, v2, pygit2 or git, and why not v2
 
 
+class Drift(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What differs from Git and is not undone, and what is undone again and again. Objects are keys as text."""
+
+    count: int = 0  # objects that differ
+    objects: dict[str, str] = {}  # the first of them, and what is wrong with each
+    fights: dict[str, str] = {}  # object -> the manager that changes it back each time
+
+
 class ApplicationState(msgspec.Struct):
     """An application's state as the last run left it.
 
@@ -68,6 +76,7 @@ class ApplicationState(msgspec.Struct):
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
     whole: bool = False  # the next run shall compare everything with the cluster
     last: RunRecord | None = None
+    drift: Drift = Drift()
 
     def revision_of(self, source: str) -> str:
         """The commit of ``source`` that was applied."""
@@ -95,6 +104,7 @@ class ApplicationState(msgspec.Struct):
             inputs=text.get("inputs", ""),
             whole=bool(text.get("whole")),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
+            drift=msgspec.json.decode(text.get("drift") or "{}", type=Drift),
         )
 
 

@@ -17,6 +17,7 @@ from workers.polling import Poller
 from workers.reconcile import Reconciler
 from workers.report import Reporter
 from workers.sweeper import Sweeper
+from workers.watch.role import Watcher
 from workers.worker import WindlassWorker
 
 SOCKET_SECONDS = 10.0
@@ -66,6 +67,7 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
             sweeper.documents,
             reporter.run,
             Poller(context).run,
+            Watcher(context).run,
         ],
         concurrency=settings.concurrency,
         drain_seconds=settings.drain_seconds,

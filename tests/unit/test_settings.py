@@ -35,6 +35,7 @@ def test_an_empty_environment_is_enough() -> None:
         ("WINDLASS_PORT", "80.5"),
         ("WINDLASS_LOG_FORMAT", "xml"),
         ("WINDLASS_POLL", "0"),
+        ("WINDLASS_WATCH", "maybe"),
         ("WINDLASS_URL", "javascript:alert(1)"),
         ("WINDLASS_URL", "https://windlass.example/\n"),
         ("REDIS_URL", "localhost:6379"),

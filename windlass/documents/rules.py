@@ -28,7 +28,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Application": (
         ("sync", "automatic"),
         ("sync", "pruneLimit"),
-        ("sync", "selfHeal"),
         ("sync", "dependsOn"),
         ("sync", "ignore"),
         ("sync", "timeout"),

@@ -144,6 +144,7 @@ class Destination(_Strict, frozen=True):
 class Sync(_Strict, frozen=True):
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
+    self_heal: bool = True  # undo what others change; otherwise only report it
 
 
 class ApplicationSpec(_Strict, frozen=True):

@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 MARGIN = 0.25
 """Seconds before the lease's end at which a holder stops: the time that an answer may take to arrive."""
 
+LOOK_SECONDS = 0.02
+"""How often a lease that is held is asked for: who undoes drift holds an application's for some milliseconds."""
+
 
 def clock() -> float:
     """Seconds; goes on while the process is stopped or the machine suspended."""
@@ -93,14 +96,20 @@ class LeaseKeeper:
         self._held[lease.key] = lease
         return lease
 
-    async def acquire(self, kind: str, name: str) -> Lease:
-        """The lease of ``name``, when its present holder has let go of it or died."""
+    async def acquire(self, kind: str, name: str, *, look_every: float = LOOK_SECONDS) -> Lease:
+        """The lease of ``name``, when its present holder has let go of it (seen within ``look_every`` seconds) or died."""
         while True:
             since = clock()
             token, wait = await self._acquire(args=[kind, name, int(self.seconds * 1000)])
             if token:
                 return self.hold(kind, name, int(token), since)
-            await asyncio.sleep(wait / 1000 + 0.005)
+            await asyncio.sleep(min(wait / 1000, look_every) + 0.005)
+
+    async def try_acquire(self, kind: str, name: str) -> Lease | None:
+        """The lease of ``name``; None while somebody holds it."""
+        since = clock()
+        token, _ = await self._acquire(args=[kind, name, int(self.seconds * 1000)])
+        return self.hold(kind, name, int(token), since) if token else None
 
     async def release(self, lease: Lease) -> None:
         self.forget(lease)

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import orjson
@@ -24,6 +24,8 @@ from windlass.wire import text
 REMEMBER_SECONDS = 3 * 86400
 """How long a delivery is remembered; forges redeliver for a day or two."""
 HISTORY = 50
+RECORDED = "windlass:recorded"
+"""The channel on which every record of an application's run is announced (see `Recorded`)."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -81,6 +83,20 @@ class Busy(msgspec.Struct, frozen=True):
     """Somebody else holds the source."""
 
     wait_seconds: float
+
+
+class Recorded(NamedTuple):
+    """A record of an application's run, as it is published: the places are ``Kind.group/namespace``, or ``Kind.group``
+    where the kind has no namespace; ``over`` with the run's last one."""
+
+    application: str
+    over: bool
+    places: tuple[str, ...]
+
+    @classmethod
+    def load(cls, message: bytes) -> Recorded:
+        application, over, *places = message.decode().split("\n")
+        return cls(application, over == "over", tuple(places))
 
 
 class SourceQueue:

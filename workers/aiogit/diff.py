@@ -65,6 +65,17 @@ def object_id(store: Store, commit: str, path: str) -> bytes | None:
     return oid
 
 
+def file_id(store: Store, commit: str, path: str) -> bytes | None:
+    """The blob's id of the file ``path``; None where there is no plain file of that name."""
+    *folder, name = segments(path)
+    try:
+        tree = folder_id(store, commit, "/".join(folder))
+    except PathError:
+        return None
+    entry = lookup(store.tree(tree), name.encode()) if tree is not None else None
+    return None if entry is None or entry.is_tree or refusal(entry) else entry.oid
+
+
 def changes(store: Store, limits: Limits, old: str | None, new: str, path: str) -> Iterator[Change]:
     """The files under ``path`` that differ, lazily. ``old`` None: all files of ``new``.
 

@@ -258,6 +258,15 @@ class GitRepository:
             found = diff.object_id(self.store, commit, path)
         return found.hex() if found is not None else ""
 
+    def file_id(self, commit: str, path: str) -> str | None:
+        """The blob's id of the file ``path`` in ``commit``; None when there is no such file.
+
+        :raises GitError: the commit is not here.
+        """
+        with self._suspecting(commit):
+            found = diff.file_id(self.store, commit, path)
+        return found.hex() if found is not None else None
+
     def diff(self, old: str | None, new: str, path: str) -> list[Change]:
         """The files under ``path`` that differ between two commits; ``old`` None: all files of ``new``.
 

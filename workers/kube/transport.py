@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
+import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -46,6 +48,13 @@ SERVER_ERROR_TRIES = 3
 THROTTLED_PATIENCE = 30.0
 """Seconds for which 429 and 503 with a Retry-After are obeyed before they are an error."""
 FIRST_BACKOFF = 0.1
+SLICE_SECONDS = 0.008
+"""How long the events of one watch may hold the loop before others get their turn."""
+CONNECT_SECONDS = 10.0
+QUIET_SECONDS = 90.0
+"""A watch that says nothing for so long is taken for dead: a bookmark comes about once a minute."""
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
+"""How the kernel asks whether the other side of a silent watch is there still: a cut is known after some 14 s."""
 
 Deadline = Callable[[], float]
 """Seconds left of the lease under which a request is made, at this moment."""
@@ -182,35 +191,45 @@ class KubeClient:
             return False
 
     async def watch(
-        self, path: str, *, params: Mapping[str, str], seconds: float
+        self, path: str, *, params: Mapping[str, str], seconds: float, accept: str = "application/json"
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one watch, for at most ``seconds``; it just ends when the server or the connection does.
+
+        Watches have connections of their own: they keep them, and writes must not wait for that.
 
         :raises ApiError: the server refused the watch (410 too: list again).
         """
         query = urlencode({**params, "watch": "true", "timeoutSeconds": str(max(1, int(seconds)))})
-        headers = {"Accept": "application/json", **self._identity}
-        if self._authorize is not None and (value := await self._authorize(False)):
-            headers["Authorization"] = value
-        rest = b""
+        url = URL(f"{self.server}{path}?{query}", encoded=True)
         self._circuit.check()
         try:
-            async with self._pool.session().get(
-                URL(f"{self.server}{path}?{query}", encoded=True),
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
-                allow_redirects=False,
-                server_hostname=self._server_name,
-                proxy=self._proxy,
-            ) as response:
-                if response.status >= 300:
-                    raise from_answer(response.status, await response.read(), secret="/secrets" in path)
-                async for chunk in response.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in filter(None, lines):
-                        yield orjson.loads(line)
+            for fresh in (False, True):
+                async with self._opened_watch(url, accept, seconds, await self._header(fresh)) as response:
+                    if response.status == 401 and not fresh:
+                        continue
+                    if response.status >= 300:
+                        raise from_answer(response.status, await response.read(), secret="/secrets" in path)
+                    async for event in _events(response):
+                        yield event
+                    return
         except (aiohttp.ClientError, TimeoutError) as error:
             log.debug("watch.ended", path=path, error=type(error).__name__)
+
+    async def _header(self, fresh: bool) -> dict[str, str]:
+        value = await self._authorize(fresh) if self._authorize is not None else None
+        return {**self._identity, "Authorization": value} if value else self._identity
+
+    def _opened_watch(
+        self, url: URL, accept: str, seconds: float, headers: dict[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._pool.watching().get(
+            url,
+            headers={"Accept": accept, **headers},
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=QUIET_SECONDS),
+            allow_redirects=False,
+            server_hostname=self._server_name,
+            proxy=self._proxy,
+        )
 
     async def close(self) -> None:
         """Close every connection, those of all views; a request after it opens new ones."""
@@ -219,16 +238,28 @@ class KubeClient:
 
 
 class _Pool:
-    """The connections, which all views of a client share; the session starts with the first request, in its loop."""
+    """The connections, which all views of a client share; the sessions start with the first request, in its loop."""
 
     def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
         self._context, self._connections = context, connections
         self._session: aiohttp.ClientSession | None = None
+        self._watching: aiohttp.ClientSession | None = None
 
     def connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(
             limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
         )
+
+    def watching(self) -> aiohttp.ClientSession:
+        """For watches, which would hold for good what writes need."""
+        if self._watching is None:
+            self._watching = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._context or True, socket_factory=_kept_alive),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                headers={"User-Agent": "windlass", "Accept-Encoding": "identity"},
+            )
+        return self._watching
 
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -242,9 +273,32 @@ class _Pool:
         return self._session
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._session, self._watching = (self._session, self._watching), None, None
+        for session in filter(None, sessions):
             await session.close()
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
+    """The lines of a watch, parsed one by one, in slices: what has arrived already would never let others have a turn."""
+    rest, slice_end = b"", 0.0
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            if time.monotonic() >= slice_end:
+                await asyncio.sleep(0)
+                slice_end = time.monotonic() + SLICE_SECONDS
+            yield orjson.loads(line)
+
+
+def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
+    """A socket on which the kernel finds out that nobody is there any more, while nobody says anything."""
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
 
 
 class _Retries:

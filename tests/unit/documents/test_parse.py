@@ -215,7 +215,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
         ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
         ("Application", "sync: {pruneLimit: 10}", "spec.sync.pruneLimit"),
-        ("Application", "sync: {selfHeal: true}", "spec.sync.selfHeal"),
         ("Application", "sync: {dependsOn: []}", "spec.sync.dependsOn"),
         ("Application", "sync: {ignore: []}", "spec.sync.ignore"),
         ("Application", "sync: {timeout: 5m}", "spec.sync.timeout"),

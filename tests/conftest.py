@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from tests.parts.control_plane import ControlPlane
 from tests.parts.git_http import GitHttp
 from tests.parts.gitea import Gitea
 from tests.parts.redis_server import RedisServer
+
+# The same examples at every run, however busy the machine: a failure is news, and happens again.
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,8 @@ class Range:
         return self._text
 
     def __contains__(self, version: Version) -> bool:
+        if version.prerelease and f"{version.major}.{version.minor}.{version.patch}-" not in self._text:
+            return False  # the library lets some in through a bound of 0.0.0
         return version in self._spec
 
     def has_tag(self, ref: str) -> bool:
@@ -76,7 +78,7 @@ class Range:
         best: tuple[Version, str] | None = None
         for tag in tags:
             version = version_of(tag)
-            if version is None or version not in self._spec:
+            if version is None or version not in self:
                 continue
             if best is None or (version.truncate("prerelease"), tag) > (best[0].truncate("prerelease"), best[1]):
                 best = version, tag

@@ -74,7 +74,7 @@ class ApplicationState(msgspec.Struct):
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
-    whole: bool = False  # the next run shall compare everything with the cluster
+    whole: str = ""  # a number, if the next run shall compare everything with the cluster: how often that was asked for
     last: RunRecord | None = None
     drift: Drift = Drift()
 
@@ -86,6 +86,14 @@ class ApplicationState(msgspec.Struct):
 
     @classmethod
     def load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
+        """What can't be read counts as never written: the next run compares with the cluster."""
+        try:
+            return cls._load(name, fields, objects)
+        except ValueError:  # msgspec's and Unicode's errors are of this kind
+            return cls(name=name, objects=objects)
+
+    @classmethod
+    def _load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
         text = {k.decode(): v.decode() for k, v in fields.items()}
         last = text.get("last")
         return cls(
@@ -102,7 +110,7 @@ class ApplicationState(msgspec.Struct):
             parent=text.get("parent", ""),
             revisions=text.get("revisions", ""),
             inputs=text.get("inputs", ""),
-            whole=bool(text.get("whole")),
+            whole=text.get("whole", ""),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
             drift=msgspec.json.decode(text.get("drift") or "{}", type=Drift),
         )

@@ -408,7 +408,6 @@ class ApplicationRun:
                 "document": self._digest,
                 "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
                 "revisions": self._revisions(),
-                "whole": "",
             }
         await self._context.queue.record(
             self._lease,
@@ -418,6 +417,7 @@ class ApplicationRun:
             drop_objects=self._progress.gone,
             history=b"" if self._again() else msgspec.json.encode(self._progress.record),
             clean=self._trigger if complete else None,
+            whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
         )
 

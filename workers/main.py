@@ -69,6 +69,7 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
             Poller(context).run,
             Watcher(context).run,
         ],
+        ready=sweeper.looked.wait,
         concurrency=settings.concurrency,
         drain_seconds=settings.drain_seconds,
     )

@@ -27,6 +27,7 @@ class Sweeper:
 
     def __init__(self, context: Context, *, fresh_redis: bool = False) -> None:
         self._context, self._fresh = context, fresh_redis
+        self.looked = asyncio.Event()  # the epoch was looked at once: jobs may be taken
 
     async def sweep(self) -> None:
         """At once, and every 5 s: the epoch, then sources whose generation is ahead and that have no live job."""
@@ -37,6 +38,7 @@ class Sweeper:
                     fresh=self._fresh, settle_seconds=self._context.leases.seconds + 2
                 )
                 self._fresh = False
+                self.looked.set()
                 if new:
                     log.warning("redis.memory_is_new", sources=len(self._context.catalog.sources))
                     await self._nudge(self._context.catalog.sources.values(), "Redis' memory is new")

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -43,6 +44,12 @@ MAINTENANCE_SECONDS = 2.0
 POP_SECONDS = 2
 """How long one BLMOVE waits: no delay for a job, only how often an idle connection is heard of."""
 RECONNECT_SECONDS = 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before a service that failed begins again."""
+
+
+async def _at_once() -> None:
+    return
 
 
 class WindlassWorker(BaseWorker):
@@ -59,13 +66,14 @@ class WindlassWorker(BaseWorker):
         keeper: LeaseKeeper,
         functions: Mapping[str, Function],
         services: Sequence[Service] = (),
+        ready: Callable[[], Awaitable[Any]] = _at_once,
         concurrency: int = 16,
         drain_seconds: float = 25.0,
     ) -> None:
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         super().__init__([queue_name], name=name, connection=connection, serializer=SERIALIZER, worker_ttl=30)
         self._redis, self._keeper, self._functions, self._services = redis, keeper, functions, services
-        self._concurrency, self._drain_seconds = concurrency, drain_seconds
+        self._concurrency, self._drain_seconds, self._ready = concurrency, drain_seconds, ready
         self._queue = self.queues[0]
         self._running: set[asyncio.Task[None]] = set()
         self._started: dict[str, tuple[Job, Execution]] = {}
@@ -83,11 +91,10 @@ class WindlassWorker(BaseWorker):
         await self._born()
         self._keeper.every_beat(self._beat)
         self._keeper.start()
-        background = [asyncio.create_task(service()) for service in (*self._services, self._maintain)]
-        for task in background:
-            task.add_done_callback(self._service_ended)
+        background = [asyncio.create_task(_kept_running(service)) for service in (*self._services, self._maintain)]
         log.info("worker.started", worker=self.name, concurrency=self._concurrency)
         try:
+            await self._ready_or_stopped()
             await self._take_jobs()
         finally:
             await self._drain()
@@ -98,6 +105,12 @@ class WindlassWorker(BaseWorker):
                 await asyncio.to_thread(self.register_death)
             self._keeper.close()
             log.info("worker.stopped", worker=self.name)
+
+    async def _ready_or_stopped(self) -> None:
+        waits = [asyncio.ensure_future(wait) for wait in (self._ready(), self._stop.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
 
     async def _born(self) -> None:
         while True:
@@ -112,12 +125,6 @@ class WindlassWorker(BaseWorker):
     def _be_born(self) -> None:
         register: Callable[[], None] = self.register_birth
         register()
-
-    def _service_ended(self, task: asyncio.Task[None]) -> None:
-        """A background service must outlive every job: if one dies, so does the worker, loudly."""
-        if not task.cancelled() and (error := task.exception()):
-            log.error("service.failed", error=repr(error), exc_info=error)
-            self._stop.set()
 
     # -- taking jobs ----------------------------------------------------------------------------------------------
 
@@ -150,7 +157,12 @@ class WindlassWorker(BaseWorker):
             log.warning("redis.unreachable", error=str(error))
             await asyncio.sleep(RECONNECT_SECONDS)
             return None
-        return text(raw) if raw else None
+        try:
+            return text(raw) if raw else None
+        except UnicodeDecodeError:
+            log.error("job.unreadable", job=repr(raw))
+            await self._redis.lrem(self._queue.intermediate_queue_key, 1, raw)  # type: ignore[arg-type]  # bytes are as good
+            return None
 
     async def _put_back(self, pop: asyncio.Task[str | None]) -> None:
         """Wait for the last BLMOVE: cut off, it might still take a job that nobody would hear of."""
@@ -173,6 +185,7 @@ class WindlassWorker(BaseWorker):
                 execution = await starting
                 with self._started_lock:
                     self._started.pop(execution.id, None)
+                    self.executions.pop(execution.id, None)
         except RedisError as error:
             log.warning("job.unfinished", job=job_id, error=str(error))
         except Exception as error:
@@ -183,19 +196,25 @@ class WindlassWorker(BaseWorker):
         if not raw:
             await self._redis.lrem(self._queue.intermediate_queue_key, 1, job_id)
             return None
-        job = WindlassJob(job_id, connection=self.connection, serializer=self.serializer)
-        job.restore(raw)
+        try:
+            job = WindlassJob(job_id, connection=self.connection, serializer=self.serializer)
+            job.restore(raw)
+        except Exception as error:  # noqa: BLE001 - whatever somebody wrote there, it is no job
+            log.error("job.unreadable", job=job_id, error=repr(error))
+            await self._redis.lrem(self._queue.intermediate_queue_key, 1, job_id)
+            return None
         return job
 
     async def _start(self, job: Job) -> Execution:
         async with self._transaction() as pipeline:
             execution = Execution.create(job, HEARTBEAT_TTL, pipeline=pipeline, worker_name=self.name)
-            with self._started_lock:
-                self.executions[execution.id] = execution
-                self._started[execution.id] = job, execution
             self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
             job.prepare_for_execution(self.name, pipeline=pipeline)
             pipeline.lrem(self._queue.intermediate_queue_key, 1, job.id)
+        # Only now: were its answer lost, nobody would beat for it, and RQ's clean-up has the job back in seconds.
+        with self._started_lock:
+            self.executions[execution.id] = execution
+            self._started[execution.id] = job, execution
         return execution
 
     async def _perform(self, job: Job, starting: asyncio.Task[Execution]) -> None:
@@ -293,3 +312,18 @@ class WindlassWorker(BaseWorker):
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=5)
+
+
+async def _kept_running(service: Service) -> None:
+    """A service that fails is said to, and begins again: one bad entry somewhere must not end the worker, nor be silent."""
+    pause = FIRST_PAUSE
+    while True:
+        started = time.monotonic()
+        try:
+            await service()
+        except Exception as error:
+            log.error("service.failed", service=getattr(service, "__qualname__", repr(service)), exc_info=error)
+        else:
+            return
+        pause = FIRST_PAUSE if time.monotonic() - started > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
+        await asyncio.sleep(pause)

@@ -282,6 +282,7 @@ class TestRedelivery:
     @pytest.fixture
     async def keeper(self, intake: Intake, redis_url: str) -> AsyncIterator[LeaseKeeper]:
         keeper = LeaseKeeper(intake.redis, redis_url)
+        await SourceQueue(intake.redis, keeper=keeper).epoch(fresh=True)
         yield keeper
         keeper.close()
 

@@ -27,7 +27,8 @@ async def _sync(application: str, wait: bool, timeout: float) -> int:
         if document is None:
             raise WindlassError(f"no valid document of an application {application} in {load_settings().documents}")
         before = (await state.read_state(redis, application)).last
-        await redis.hset(state.application_key(application), "whole", "1")
+        asked = time.time()
+        await redis.hincrby(state.application_key(application), "whole", 1)
         view = catalog.sources[document.source.id]
         await queue.nudge(view.id, digest=view.digest, reason="windlass sync", dirty=[application])
         if not wait:
@@ -38,7 +39,7 @@ async def _sync(application: str, wait: bool, timeout: float) -> int:
             now = await state.read_state(redis, application)
             if now.last is not None and now.last != before and not now.whole:
                 return _tell(now)
-            if now.last is not None and now.last != before and now.phase in ("Failed", "Retrying"):
+            if now.last is not None and now.last.started >= asked and now.phase in ("Failed", "Retrying"):
                 return _tell(now)
             await asyncio.sleep(0.05)
         click.echo(f"{application}: nothing came of it in {timeout:.0f} s; is a worker running?", err=True)

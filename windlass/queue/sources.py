@@ -6,9 +6,10 @@ once; a push during a run makes exactly one more, at the run's end. Nothing is d
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
@@ -42,7 +43,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 class Marked(msgspec.Struct, frozen=True):
     source: str
-    outcome: Literal["queued", "coalesced", "applied"]
+    outcome: Literal["queued", "coalesced", "applied", "parked"]
     generation: int
 
 
@@ -140,7 +141,7 @@ class SourceQueue:
             documents=documents.decode(),
             attempts=attempts,
             dirty=frozenset(name.decode() for name in dirty),
-            hints=tuple(msgspec.json.decode(hint, type=Hint) for hint in hints),
+            hints=tuple(_hints(hints)),
             followed=followed,
             lease=self._keeper.hold("source", source, token, since),
         )
@@ -179,7 +180,6 @@ class SourceQueue:
             source=run.source,
             token=str(run.lease.token),
             generation=run.generation,
-            hints=len(run.hints),
             error=error[:2000],
             retry_at=retry_at,
             hand_back=hand_back,
@@ -251,9 +251,10 @@ class SourceQueue:
         history: bytes = b"",
         clean: str | None = None,
         followed: Sequence[str] = (),
+        whole: str = "",
     ) -> None:
-        """Write an application's state, under its lease. ``clean``: it is equal to that source now. ``followed``: the
-        sources of which it now reads other paths than before.
+        """Write an application's state, under its lease. ``clean``: it is equal to that source now, and what was asked
+        for (``whole``, as the run read it) is done. ``followed``: the sources of which it now reads other paths.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -266,6 +267,8 @@ class SourceQueue:
             keep=HISTORY,
             clean=clean or "",
             followed=list(followed),
+            whole=whole,
+            complete=clean is not None,
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):
@@ -279,3 +282,10 @@ class SourceQueue:
     def _request(self, **fields: Any) -> bytes:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return msgspec.json.encode({"queue": self._queue, "iso": now, **fields})
+
+
+def _hints(raw: Iterable[bytes]) -> Iterator[Hint]:
+    """What can't be read is no hint: the tip decides anyway."""
+    for hint in raw:
+        with contextlib.suppress(msgspec.DecodeError):
+            yield msgspec.json.decode(hint, type=Hint)

@@ -189,7 +189,10 @@ def _token_in(path: Path, cluster: str) -> bytes:
 
 
 def _bearer(token: bytes) -> str:
-    return f"Bearer {token.decode().strip()}"
+    try:
+        return f"Bearer {token.decode().strip()}"
+    except UnicodeDecodeError:
+        raise ConnectError("the token is not UTF-8") from None
 
 
 class _Fresh:

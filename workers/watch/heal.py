@@ -185,7 +185,7 @@ class _Round:
             return
         name = self._application.name
         log.info("drift.whole_run", application=name, objects=keys[:5])
-        await self._context.redis.hset(application_key(name), "whole", "1")
+        await self._context.redis.hincrby(application_key(name), "whole", 1)
         await self._context.queue.nudge(view.id, digest=view.digest, reason=f"drift of {keys[0]}", dirty=[name])
 
     async def _apply_each(self, queue: Iterator[tuple[Suspect, Wanted]]) -> None:

@@ -51,7 +51,9 @@ async def queue(redis_url: str) -> AsyncIterator[Queue]:
     redis = Redis.from_url(redis_url)
     keeper = LeaseKeeper(redis, redis_url, seconds=3.0)
     keeper.start()
-    yield Queue(redis, keeper)
+    made = Queue(redis, keeper)
+    await made.sources.epoch(fresh=True)
+    yield made
     await asyncio.to_thread(keeper.close)
     await redis.aclose()
 
@@ -238,11 +240,13 @@ async def test_a_retry_is_due_when_its_time_has_come_and_a_push_takes_its_place(
 
 
 async def test_redis_memory_is_new_once(queue: Queue) -> None:
+    await queue.redis.flushall()
     assert await queue.sources.epoch(fresh=True)
     assert not await queue.sources.epoch()
 
 
 async def test_after_redis_lost_its_memory_leases_wait_for_whoever_still_writes(queue: Queue) -> None:
+    await queue.redis.flushall()
     await queue.sources.epoch(settle_seconds=0.6)
     started = time.monotonic()
     await queue.keeper.acquire("application", "shop")
@@ -262,3 +266,68 @@ async def test_rq_reads_the_job_as_its_own(queue: Queue, redis_url: str) -> None
 
     job = await asyncio.to_thread(look)
     assert (job.func_name, list(job.args), job.retries_left) == ("reconcile", [SOURCE, 1, "digest"], 2)
+
+
+async def test_in_a_lost_memory_no_lease_is_given_before_its_last_holder_can_no_longer_write(queue: Queue) -> None:
+    """Nobody has looked at the epoch yet: a lease that is asked for finds out by itself."""
+    await queue.push("c1")
+    first = await queue.begin()
+    await queue.redis.flushall()
+    await queue.push("c2")
+    job = await queue.redis.lpop("rq:queue:windlass")
+    second = await queue.sources.begin(job.decode(), SOURCE)
+    assert isinstance(second, Busy)
+    assert second.wait_seconds > first.lease.remaining()
+    with pytest.raises(LeaseLostError):
+        await queue.sources.advance(first, commit="c1", documents="d", dirty=[])
+
+
+async def test_no_token_is_given_twice_even_if_the_memory_was_lost(queue: Queue) -> None:
+    before = await queue.keeper.acquire("application", "shop")
+    await queue.redis.flushall()
+    await queue.sources.epoch(fresh=True)
+    after = await queue.keeper.acquire("application", "shop")
+    assert after.token > before.token
+    with pytest.raises(LeaseLostError):
+        await queue.sources.record(before, "shop", state={"phase": "Synced"})
+
+
+async def test_the_newest_pushes_stay_known_however_many_came_during_a_run(queue: Queue) -> None:
+    for number in range(20):
+        await queue.push(f"old{number}")
+    run = await queue.begin()
+    for number in range(20):
+        await queue.push(f"new{number}")
+    await queue.complete(run, "old19")
+    assert [hint.commit for hint in (await queue.begin()).hints] == [f"new{number}" for number in range(20)]
+
+
+async def test_a_hint_that_can_not_be_read_stops_nothing(queue: Queue) -> None:
+    await queue.push("c1")
+    await queue.redis.lpush(f"windlass:source:{SOURCE}:hints", "no hint")
+    run = await queue.begin()
+    assert [hint.commit for hint in run.hints] == ["c1"]
+    assert await queue.complete(run, "c1") is None
+
+
+async def test_a_parked_source_is_not_tried_again_by_what_only_looks(queue: Queue) -> None:
+    await queue.push("c1")
+    await queue.redis.delete("rq:queue:windlass")
+    await queue.redis.hset(f"rq:job:{SOURCE}-1", "status", "failed")
+    await queue.sources.sweep({SOURCE: "digest"})
+    nudged = await queue.sources.nudge(SOURCE, digest="digest", reason="the documents changed")
+    assert (nudged.outcome, await queue.waiting()) == ("parked", [])
+    asked = await queue.sources.nudge(SOURCE, digest="digest", reason="windlass sync", dirty=["shop"])
+    assert (asked.outcome, len(await queue.waiting())) == ("queued", 1)
+
+
+async def test_what_is_asked_for_while_a_run_goes_on_is_not_done_by_it(queue: Queue) -> None:
+    lease = await queue.keeper.acquire("application", "shop")
+    await queue.redis.hincrby("windlass:app:shop", "whole", 1)
+    await queue.sources.nudge(SOURCE, digest="digest", reason="windlass sync", dirty=["shop"])
+    await queue.sources.record(lease, "shop", state={"phase": "Synced"}, clean=SOURCE, whole="")
+    assert await queue.redis.hget("windlass:app:shop", "whole") == b"1"
+    assert await queue.redis.smembers(f"windlass:source:{SOURCE}:dirty") == {b"shop"}
+    await queue.sources.record(lease, "shop", state={"phase": "Synced"}, clean=SOURCE, whole="1")
+    assert await queue.redis.hget("windlass:app:shop", "whole") is None
+    assert await queue.redis.smembers(f"windlass:source:{SOURCE}:dirty") == set()

@@ -99,7 +99,7 @@ def test_the_job_of_a_killed_worker_runs_again_elsewhere_within_seconds(bench: B
     bench.worker()
     bench.redis.set("sleep:shop", 60)
     bench.put("shop-1")
-    bench.until(lambda: bench.list("began") == ["shop-1"])
+    bench.until(lambda: bench.list("began") == ["shop-1"] and bench.redis.hget("rq:job:shop-1", "worker_name"))
     name = bench.redis.hget("rq:job:shop-1", "worker_name") or b""
     victim = first if f"-{first.pid}-" in name.decode() else bench.processes[1]
     victim.send_signal(signal.SIGKILL)
@@ -196,3 +196,30 @@ def test_rq_and_its_dashboard_see_a_busy_worker(bench: Bench) -> None:
     answer = client.get("/0/data/workers.json")
     assert answer.status_code == 200
     assert answer.get_json()["workers"][0]["state"] == "busy"
+
+
+def test_a_job_whose_start_is_not_known_to_have_been_noted_runs_again(bench: Bench) -> None:
+    """EXEC's answer is lost: nobody may beat for that job, or it would count as running for ever."""
+    bench.redis.set("lose:start", 1)
+    bench.worker()
+    bench.put("shop-1")
+    bench.until(lambda: bench.status("shop-1") == JobStatus.FINISHED, 30)
+    assert bench.redis.get("lose:start") is None
+
+
+def test_what_is_no_job_is_put_aside_and_the_next_one_runs(bench: Bench) -> None:
+    bench.worker()
+    bench.redis.rpush("rq:queue:windlass", b"\xff\xfe")
+    bench.put("broken-1", created_at="yesterday")
+    bench.put("shop-1")
+    bench.until(lambda: bench.list("ended") == ["shop-1"])
+    bench.until(lambda: bench.list("rq:queue:windlass:intermediate") == [])
+
+
+def test_a_service_that_fails_begins_again_and_the_worker_goes_on(bench: Bench) -> None:
+    bench.redis.set("fail:service", 2)
+    process = bench.worker()
+    bench.until(lambda: bench.redis.get("service") == b"up")
+    bench.put("shop-1")
+    bench.until(lambda: bench.list("ended") == ["shop-1"])
+    assert process.poll() is None

@@ -1,8 +1,8 @@
 -- A job starts: take the source's lease, and read in one go what the run needs.
 local job, source, lease_ms = ARGV[1], ARGV[2], ARGV[3]
 local key, lease = source_key(source), lease_key('source', source)
-local settling = redis.call('PTTL', 'windlass:settling')
-if settling > 0 then return {'busy', settling} end
+local wait = settling(lease_ms)
+if wait > 0 then return {'busy', wait} end
 local held = redis.call('PTTL', lease)
 if held > 0 then return {'busy', held} end
 local s = redis.call('HMGET', key, 'gen', 'done', 'waiting', 'running', 'processed', 'documents', 'attempts', 'followed')
@@ -11,7 +11,7 @@ if number(s[1]) <= number(s[2]) then
   if text(s[4]) == job then redis.call('HDEL', key, 'running') end
   return {'none'}
 end
-local token = redis.call('INCR', 'windlass:fence')
+local token = next_token()
 redis.call('SET', lease, token, 'PX', lease_ms)
 redis.call('HSET', key, 'running', job)
 return {'run', number(s[1]), token, text(s[5]), text(s[6]), number(s[7]),

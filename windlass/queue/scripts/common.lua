@@ -5,6 +5,25 @@ local function lease_key(kind, name) return 'windlass:lease:' .. kind .. ':' .. 
 local function text(value) if value then return value end return '' end
 local function number(value) return tonumber(value or '0') or 0 end
 
+-- Milliseconds for which nobody gets a lease. In a memory that is new, who held one in the lost memory may still write: that
+-- is found out here, for a lease may be asked for before anybody has looked at the epoch.
+local function settling(lease_ms)
+  if redis.call('EXISTS', 'windlass:epoch') == 0 then
+    redis.call('HSET', 'windlass:epoch', 'id', '')
+    redis.call('SET', 'windlass:settling', '1', 'PX', lease_ms + 2000)
+  end
+  return redis.call('PTTL', 'windlass:settling')
+end
+
+-- A fencing token: it grows, also over a loss of the memory, so that no token is ever given twice.
+local function next_token()
+  if redis.call('EXISTS', 'windlass:fence') == 0 then
+    local now = redis.call('TIME')
+    redis.call('SET', 'windlass:fence', now[1] .. string.format('%06d', now[2]))
+  end
+  return redis.call('INCR', 'windlass:fence')
+end
+
 local function enqueue(r, source, generation, digest, reason, front)
   local id = source .. '-' .. generation
   local data = '["reconcile", null, ["' .. source .. '", ' .. generation .. ', "' .. digest .. '"], {}]'

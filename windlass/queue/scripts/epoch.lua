@@ -2,5 +2,9 @@
 -- whoever held one in the lost memory can no longer write.
 if redis.call('HGET', 'windlass:epoch', 'run_id') == ARGV[1] then return 0 end
 redis.call('HSET', 'windlass:epoch', 'run_id', ARGV[1], 'id', ARGV[4])
-if ARGV[2] ~= '1' then redis.call('SET', 'windlass:settling', '1', 'PX', ARGV[3]) end
+if ARGV[2] == '1' then
+  redis.call('DEL', 'windlass:settling')
+else
+  redis.call('SET', 'windlass:settling', '1', 'PX', ARGV[3])
+end
 return 1

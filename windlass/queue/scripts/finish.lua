@@ -14,7 +14,13 @@ end
 redis.call('HSET', key, 'done', r.generation, 'error', r.error)
 if r.error == '' then
   redis.call('HSET', key, 'attempts', 0)
-  redis.call('LTRIM', key .. ':hints', r.hints, -1)
+  while true do
+    local hint = redis.call('LINDEX', key .. ':hints', 0)
+    if not hint then break end
+    local ok, known = pcall(cjson.decode, hint)
+    if ok and number(known.generation) > r.generation then break end
+    redis.call('LPOP', key .. ':hints')
+  end
 else
   redis.call('HINCRBY', key, 'attempts', 1)
 end

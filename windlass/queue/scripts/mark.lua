@@ -18,13 +18,16 @@ for _, m in ipairs(r.marks) do
   else
     gen = redis.call('HINCRBY', key, 'gen', 1)
     if m.commit ~= '' and not seen then
-      redis.call('RPUSH', key .. ':hints', cjson.encode({commit = m.commit, before = m.before, event = r.event, received_at = r.received_at}))
+      redis.call('RPUSH', key .. ':hints', cjson.encode({commit = m.commit, before = m.before, event = r.event, received_at = r.received_at, generation = gen}))
       redis.call('LTRIM', key .. ':hints', -20, -1)
     end
-    redis.call('HDEL', key, 'parked')
+    local parked = text(s[6]) ~= '' and m.commit == '' and #m.dirty == 0 -- a person or a commit tries again, nothing else
+    if not parked then redis.call('HDEL', key, 'parked') end
     redis.call('ZREM', 'windlass:retries', m.source)
     redis.call('HSET', key, 'digest', m.digest)
-    if idle then
+    if parked then
+      answers[#answers + 1] = {'parked', gen}
+    elseif idle then
       redis.call('HDEL', key, 'running')
       enqueue(r, m.source, gen, m.digest, m.description, false)
       answers[#answers + 1] = {'queued', gen}

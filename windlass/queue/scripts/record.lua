@@ -10,7 +10,10 @@ if r.history ~= '' then
   redis.call('LPUSH', key .. ':history', r.history)
   redis.call('LTRIM', key .. ':history', 0, r.keep - 1)
 end
-if r.clean ~= '' then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
+-- What a person asked for while the run went on isn't done by it.
+local asked = text(redis.call('HGET', key, 'whole')) ~= r.whole
+if r.complete and not asked then redis.call('HDEL', key, 'whole') end
+if r.clean ~= '' and not asked then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
 for _, source in ipairs(r.followed) do redis.call('HINCRBY', source_key(source), 'followed', 1) end
 local places, heard = {}, {r.name, r.history ~= '' and 'over' or 'more'}
 for i = 2, #ARGV, 2 do

@@ -2,7 +2,7 @@
 
 A run is phases (PreSync, Sync, PostSync), a phase is waves from low to high, and a wave is namespaces, definitions, then the
 rest at once; what is pruned goes in reverse. What must hold: nothing is written before what it asked to follow, and a wait
-is for objects, never for time. Without waves and hooks the steps are `workers.plan`'s stages, and nobody waits for health.
+is for objects, never for time. Without waves and hooks there is one wave, and nobody waits for health.
 
 A wave is waited for only if something follows it, and only for what may not be healthy yet: what this run writes there, and
 what earlier runs wrote there without seeing it healthy (``unsettled``). So cost follows the diff: where wave 0 is as it was,

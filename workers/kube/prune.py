@@ -17,6 +17,8 @@ from workers.kube.managed_fields import PREFIX, is_member
 from workers.kube.transport import METADATA, Deadline, KubeClient
 
 PRUNE = "windlass.dev/prune"
+PARENT_ID = "applyset.kubernetes.io/id"
+"""The label of an ApplySet's parent (KEP-3659): never a member to delete, whoever labelled it so."""
 ROUNDS = 5
 DELETE_SECONDS = 15.0
 
@@ -61,7 +63,7 @@ def _judge(key: ObjectKey, metadata: dict[str, Any], manager: str, applyset_id: 
     """Why the object is not to be deleted; None: it is."""
     if metadata.get("deletionTimestamp"):
         return "gone"
-    if not is_member(metadata, manager, applyset_id):
+    if not is_member(metadata, manager, applyset_id) or PARENT_ID in (metadata.get("labels") or {}):
         return "not-ours"
     if key.group_kind in PRECIOUS and (metadata.get("annotations") or {}).get(PRUNE) != "true":
         return "kept"

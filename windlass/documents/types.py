@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from windlass.documents.ordering import Dependency
+
 API_VERSION = "windlass.dev/v1alpha1"
 
 Forge = Literal["github", "gitlab", "gitea", "forgejo", "bitbucket", "bitbucket-server", "azure", "generic"]
@@ -112,6 +114,10 @@ class Destination(_Strict, frozen=True):
 class Sync(_Strict, frozen=True):
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
+    replace: bool = False  # objects with an immutable field that changed are deleted and created anew
+    depends_on: tuple[str | Dependency, ...] = ()  # a name alone: until it is healthy
+    prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
+    timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
 
 
 class ApplicationSpec(_Strict, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import signing, syntax
+from windlass.documents import ordering, signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -31,6 +31,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sync", "dependsOn"),
         ("sync", "ignore"),
         ("sync", "timeout"),
+        ("sync", "replace"),
         ("dependsOn",),
         ("ignore",),
         ("health",),
@@ -181,6 +182,9 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
             yield ("sources", index, *path), message
     if spec.destination.namespace is not None and not syntax.valid_label(spec.destination.namespace):
         yield ("destination", "namespace"), LABEL_EXPECTED
+    sync = spec.sync
+    for path, message in ordering.violations(document.name, sync.depends_on, sync.prune_limit, sync.timeout):
+        yield ("sync", *path), message
     if spec.adopts == document.name:
         yield ("adopts",), "an application can't adopt itself"
     elif spec.adopts is not None and not syntax.valid_label(spec.adopts):

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from windlass.documents.ordering import Dependency
 from windlass.documents.signing import SignedCommits
 
 API_VERSION = "windlass.dev/v1alpha1"
@@ -115,6 +116,10 @@ class Destination(_Strict, frozen=True):
 class Sync(_Strict, frozen=True):
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
+    replace: bool = False  # objects with an immutable field that changed are deleted and created anew
+    depends_on: tuple[str | Dependency, ...] = ()  # a name alone: until it is healthy
+    prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
+    timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
 
 
 class ApplicationSpec(_Strict, frozen=True):

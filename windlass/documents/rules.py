@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import syntax
+from windlass.documents import health, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -32,7 +32,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sync", "timeout"),
         ("dependsOn",),
         ("ignore",),
-        ("health",),
         ("rollback",),
     ),
 }
@@ -179,6 +178,8 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
         yield ("adopts",), "an application can't adopt itself"
     elif spec.adopts is not None and not syntax.valid_label(spec.adopts):
         yield ("adopts",), LABEL_EXPECTED
+    for path, message in health.violations(spec.health):
+        yield ("health", *path), message
 
 
 def _source(source: Source) -> Iterator[tuple[Path, str]]:

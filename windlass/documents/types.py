@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from windlass.documents.health import HealthRule
+
 API_VERSION = "windlass.dev/v1alpha1"
 
 Forge = Literal["github", "gitlab", "gitea", "forgejo", "bitbucket", "bitbucket-server", "azure", "generic"]
@@ -119,6 +121,7 @@ class ApplicationSpec(_Strict, frozen=True):
     destination: Destination
     sync: Sync = Sync()
     adopts: str | None = None  # the application whose objects this one takes over
+    health: tuple[HealthRule, ...] = ()
 
 
 class Application(_Strict, frozen=True):

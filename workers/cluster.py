@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from windlass.documents.types import Cluster
 from windlass.secrets import Secrets
-from workers.kube import crds, managed_fields, prune
+from workers.kube import crds, managed_fields, prune, removal
 from workers.kube.applyset import ApplySet
 from workers.kube.connect import connect
-from workers.kube.discovery import Discovery
+from workers.kube.discovery import Discovery, Resource
+from workers.kube.errors import ApiError
 from workers.kube.keys import ObjectKey
 
 if TYPE_CHECKING:
@@ -49,13 +50,50 @@ class ClusterAccess:
         self.discovery.forget()
 
     async def prune(
-        self, key: ObjectKey, api_version: str, application: str, applyset_id: str, *, deadline: Callable[[], float]
+        self,
+        key: ObjectKey,
+        api_version: str,
+        application: str,
+        applyset_id: str,
+        *,
+        deadline: Callable[[], float],
+        seen: dict[str, Any] | None = None,
     ) -> str:
         """Delete one object if it is ours still; "gone" where the cluster no longer has even its kind."""
         resource = await self.discovery.resource(api_version, key.kind)
         if resource is None:
             return "gone"
         return await prune.prune(
+            self.client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline, seen=seen
+        )
+
+    async def metadata(self, key: ObjectKey, api_version: str) -> dict[str, Any] | None:
+        """The object's metadata; None: it isn't there, or not even its kind."""
+        resource = await self.discovery.resource(api_version, key.kind)
+        return await removal.metadata_of(self.client, resource, key) if resource is not None else None
+
+    async def read(self, key: ObjectKey) -> dict[str, Any] | None:
+        """The whole object, by the version that the cluster prefers; None: it isn't there."""
+        resource = await self.discovery.preferred(key.group, key.kind)
+        if resource is None:
+            return None
+        try:
+            found = (await self.client.request("GET", resource.path(key.namespace, key.name))).json()
+        except ApiError as error:
+            if error.missing:
+                return None
+            raise
+        obj: dict[str, Any] = found
+        return obj
+
+    async def replace_away(
+        self, resource: Resource, key: ObjectKey, application: str, applyset_id: str, *, deadline: Callable[[], float]
+    ) -> None:
+        """Delete one object of ours that is to be created anew, and wait until it is gone.
+
+        :raises ApiError: it can't be.
+        """
+        await removal.remove_ours(
             self.client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
         )
 

@@ -66,6 +66,7 @@ class Sketch(NamedTuple):
     defines: tuple[str, str, bool] | None = None  # of a CustomResourceDefinition: group, kind, namespaced?
     source: int = 0  # the place of its source in the application
     directives: Directives = PLAIN
+    generated: bool = False  # the name is only the beginning of one
 
 
 class Wanted(NamedTuple):
@@ -133,6 +134,7 @@ def sketch(manifest: Manifest, blob: str, place: int, secret_key: bytes) -> Sket
         blob,
         place,
         _defines(manifest),
+        generated=manifest.generated,
         directives=directives(
             manifest.body["metadata"].get("annotations"), group_kind_of(manifest.api_version, manifest.kind)
         ),
@@ -153,6 +155,8 @@ def body(manifest: Manifest, key: ObjectKey) -> dict[str, Any]:
     """The manifest to apply: its namespace filled in (or, where the kind has none, taken out), and without a status."""
     metadata = {**manifest.body["metadata"]}
     metadata.pop("namespace", None)
+    metadata.pop("generateName", None)
+    metadata["name"] = key.name
     if key.namespace:
         metadata["namespace"] = key.namespace
     return {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}

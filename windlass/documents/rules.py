@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import ordering, signing, syntax
+from windlass.documents import health, ordering, signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -34,7 +34,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sync", "replace"),
         ("dependsOn",),
         ("ignore",),
-        ("health",),
         ("rollback",),
     ),
 }
@@ -189,6 +188,8 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
         yield ("adopts",), "an application can't adopt itself"
     elif spec.adopts is not None and not syntax.valid_label(spec.adopts):
         yield ("adopts",), LABEL_EXPECTED
+    for path, message in health.violations(spec.health):
+        yield ("health", *path), message
 
 
 def _source(source: Source) -> Iterator[tuple[Path, str]]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from windlass.documents.health import HealthRule
 from windlass.documents.ordering import Dependency
 from windlass.documents.signing import SignedCommits
 
@@ -127,6 +128,7 @@ class ApplicationSpec(_Strict, frozen=True):
     destination: Destination
     sync: Sync = Sync()
     adopts: str | None = None  # the application whose objects this one takes over
+    health: tuple[HealthRule, ...] = ()
 
 
 class Application(_Strict, frozen=True):

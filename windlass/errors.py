@@ -38,5 +38,9 @@ class LeaseLostError(TransientError):
     """This process no longer holds the lease of what it works on: whoever holds it now does the work."""
 
 
+class WaitingError(WindlassError):
+    """Something must come true elsewhere before this can go on; nobody holds anything meanwhile."""
+
+
 class SupersededError(WindlassError):
     """A newer commit changes the same application: this run stops between two writes, the next continues."""

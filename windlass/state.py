@@ -29,6 +29,17 @@ def claims_key(cluster: str) -> str:
     return f"windlass:claims:{cluster}"
 
 
+class Standing(msgspec.Struct, omit_defaults=True):
+    """What a run that waits leaves to the one that goes on: which hooks are done, and what isn't known to be healthy."""
+
+    revision: str = ""  # the commit under which ``ran`` holds
+    ran: list[str] = []  # hooks that succeeded
+    unsettled: dict[str, int] = {}  # object -> its wave: written, and not seen healthy since
+    awaits: list[str] = []  # the objects (or applications) that the run waits for
+    why: str = ""
+    since: float = 0.0  # seconds since the epoch: when it began to wait for just these
+
+
 class RunRecord(msgspec.Struct, omit_defaults=True):
     """One run of an application. Times are seconds since the epoch, durations milliseconds."""
 
@@ -44,6 +55,8 @@ class RunRecord(msgspec.Struct, omit_defaults=True):
     kept: list[str] = []
     taken: list[str] = []
     errors: list[str] = []
+    warnings: list[str] = []
+    waits: str = ""  # what for
     fetch: str = ""  # which way the fetch went: present, v2, pygit2 or git, and why not v2
 
 
@@ -62,7 +75,7 @@ class ApplicationState(msgspec.Struct):
     """
 
     name: str
-    phase: str = "Unknown"  # Unknown, Syncing, Synced, Retrying, Failed
+    phase: str = "Unknown"  # Unknown, Syncing, Waiting, Synced, Retrying, Failed
     revision: str = ""
     wanted: str = ""
     document: str = ""  # digest of the document that was applied
@@ -73,6 +86,10 @@ class ApplicationState(msgspec.Struct):
     attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
+    standing: Standing = msgspec.field(default_factory=Standing)
+    hooked: str = ""  # digest of the hooks that the last complete run knew
+    approved: str = ""  # the commit whose prune a person approved
+    health: str = ""  # kstatus' word, as the watcher last saw it; "" while nobody has looked
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
     whole: str = ""  # a number, if the next run shall compare everything with the cluster: how often that was asked for
     last: RunRecord | None = None
@@ -109,6 +126,10 @@ class ApplicationState(msgspec.Struct):
             attempted=tuple(text.get("attempted", "").split()),
             parent=text.get("parent", ""),
             revisions=text.get("revisions", ""),
+            standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),
+            hooked=text.get("hooked", ""),
+            approved=text.get("approved", ""),
+            health=text.get("health", ""),
             inputs=text.get("inputs", ""),
             whole=text.get("whole", ""),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,

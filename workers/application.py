@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
+from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
-from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError
+from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
 from windlass.queue import Lease
-from windlass.state import ApplicationState, RunRecord
+from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
+from workers.dependencies import missing
 from workers.desired import Desired, Output, SourceAt, desired
 from workers.followed import load_inputs, paths, same
-from workers.inventory import Claims, read_all_entries, read_entries
-from workers.kube.applyset import ApplySet, Member
-from workers.kube.keys import ObjectKey
-from workers.plan import Entry, Leaving, ObjectError, Plan, Sketch, plan, resolve
-from workers.render.plain import is_manifest
+from workers.inventory import Claims
+from workers.kube.applyset import ApplySet
+from workers.plan import ObjectError, Plan
+from workers.planning import Asked, Planner
+from workers.pruning import Pruner
 from workers.render.tree import Rendered
-from workers.tip import PATIENCE
+from workers.rollout import Rollout, hooks_digest, look_again_in, wait_for
 from workers.writes import Progress, Writer
 
+MOST_WARNINGS = 20
+"""Warnings that a run's record keeps."""
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 12
@@ -73,14 +77,16 @@ class ApplicationRun:
         commit: str,
         trigger: str,
         sources: Callable[[], Awaitable[Sequence[SourceAt]]],
+        goes_first: Callable[[str], bool],
         event: str,
         received: float | None,
         lease: Lease,
         state: ApplicationState,
     ) -> None:
         """``trigger`` is the source whose job this is, and ``commit`` its tip; ``sources`` finds all of the
-        application's."""
+        application's. ``goes_first`` tells of the other applications of this run, which aren't done yet."""
         self.application, self.commit, self._trigger, self._find_sources = application, commit, trigger, sources
+        self._goes_first = goes_first
         self.sources: Sequence[SourceAt] = ()
         self.state, self.superseded = state, False
         self._limits = context.catalog.limits_of(application)
@@ -93,7 +99,7 @@ class ApplicationRun:
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
         self._away = False
-        self._plan = Plan((), {}, (), (), 0)
+        self._plan = Plan()
         self._claims = Claims(
             context.redis,
             application.spec.destination.cluster,
@@ -133,45 +139,40 @@ class ApplicationRun:
         self._applyset = self._cluster.applyset(self.application.name)
         with self._progress.timed("render"):
             self._desired = await desired(self.sources, self._render, self._changes, self._context.secret_key)
-            rendered = self._desired.rendered
+            if self._desired.by_changes and _has_hooks(self._desired.rendered):
+                self._desired = await desired(self.sources, self._render, lambda: None, self._context.secret_key)
         with self._progress.timed("plan"):
-            await self._discover(rendered)
-            if self._desired.by_changes:
-                await self._plan_changes(rendered)
-            elif (self._desired.inputs or len(self.sources) > 1) and self._inventory_holds():
-                await self._plan_inventory(rendered)
-            else:
-                await self._plan_whole(rendered)
-        self._progress.errors += rendered.errors
+            pushed = bool(self._progress.record.event)
+            asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
+            planner = Planner(self._context.redis, self._cluster, self._applyset, self._claims, asked)
+            self._plan = await planner.plan(trusted=self._inventory_holds())
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
+        self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
         self._writer = Writer(
             self._context,
             self.application,
-            self._plan,
             progress=self._progress,
             cluster=self._cluster,
             lease=self._lease,
             manifests=self._desired.manifests,
-            limits=self._limits,
             claims=self._claims,
-            parent=self.state.parent,
             give_way=self._give_way,
             save=self._save_progress,
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
 
     def _changes(self) -> list[Change] | None:
-        """The files that differ from those last applied; None: the cluster must be asked what is there."""
-        state, path = self.state, self.application.source.path
-        if not self._inventory_holds() or state.inputs:
+        """The files that differ from those last applied; None: all of them must be looked at."""
+        state, path, repository = self.state, self.application.source.path, self._primary.repository
+        if not self._inventory_holds() or state.inputs or state.hooked:
             return None
         bases = [state.revision, *state.attempted]
-        if len(bases) > ATTEMPTS_REMEMBERED or not all(map(self._primary.repository.has, bases)):
+        if len(bases) > ATTEMPTS_REMEMBERED or not all(map(repository.has, bases)):
             return None
         changes: dict[tuple[str, str | None], Change] = {}
         for base in bases:
-            for change in self._primary.repository.diff(base, self.commit, path):
+            for change in repository.iter_diff(base, self.commit, path):
                 changes[change.path, change.old] = change
         return list(changes.values())
 
@@ -183,131 +184,35 @@ class ApplicationRun:
     async def _render(self, place: int, at: SourceAt) -> Output | None:
         return None
 
-    def _all_files(self) -> list[Change]:
-        return self._primary.repository.diff(None, self.commit, self.application.source.path)
-
-    async def _discover(self, rendered: Rendered) -> None:
-        """Learn, once each, how the cluster names the kinds at hand (most often from memory)."""
-        self._defined = {
-            (group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in rendered.wanted))
-        }
-        self._scopes: dict[tuple[str, str], bool | None] = {}
-        for api_version, kind in {(s.api_version, s.kind) for s in (*rendered.wanted, *rendered.before)}:
-            resource = await self._cluster.discovery.resource(api_version, kind)
-            group = api_version.rpartition("/")[0]
-            self._scopes[api_version, kind] = resource.namespaced if resource else self._defined.get((group, kind))
-
-    def _scope(self, api_version: str, kind: str) -> bool | None:
-        return self._scopes.get((api_version, kind))
-
-    async def _plan_changes(self, rendered: Rendered) -> None:
-        wanted, destination = _once(rendered.wanted), self.application.spec.destination
-        named = {str(key) for s in (*wanted, *rendered.before) if isinstance(key := self._key(s), ObjectKey)}
-        entries = await read_entries(self._context.redis, self.application.name, sorted(named))
-        self._plan = plan(
-            wanted,
-            rendered.before,
-            entries,
-            scope=self._scope,
-            namespace=destination.namespace,
-            changed_files=rendered.files,
-            limits=self._limits,
-        )
-        if self._plan.leaving and not wanted and not rendered.errors:
-            await self._refuse_empty(len(self._plan.leaving))
-
-    async def _plan_inventory(self, rendered: Rendered) -> None:
-        """Everything that the sources want against everything that was applied."""
-        wanted = _once(rendered.wanted)
-        entries = await read_all_entries(self._context.redis, self.application.name)
-        self._plan = self._planned(wanted, entries)
-        named = {str(key) for s in wanted if isinstance(key := self._key(s), ObjectKey)}
-        gone = [ObjectKey.parse(name) for name in sorted(entries.keys() - named)]
-        self._plan = self._plan._replace(leaving=tuple([Leaving(key, await self._version(key)) for key in gone]))
-        if not wanted and not rendered.errors:
-            await self._refuse_empty(len(gone))
-
-    async def _version(self, key: ObjectKey) -> str:
-        """The API version by which the cluster prefers to name the kind of ``key``."""
-        resource = await self._cluster.discovery.preferred(key.group, key.kind)
-        return resource.api_version if resource is not None else "/".join(filter(None, (key.group, "v1")))
-
-    def _planned(
-        self, wanted: Sequence[Sketch], applied: Mapping[str, Entry], stale: frozenset[str] = frozenset()
-    ) -> Plan:
-        return plan(
-            wanted,
-            (),
-            applied,
-            scope=self._scope,
-            namespace=self.application.spec.destination.namespace,
-            changed_files=None,
-            stale=stale,
-            limits=self._limits,
-        )
-
-    async def _plan_whole(self, rendered: Rendered) -> None:
-        """Everything that Git wants against everything that the cluster says is ours: no copy of the inventory is believed."""
-        wanted = _once(rendered.wanted)
-        members, unlisted = await self._applyset.members(self._cluster.discovery)
-        self._refuse_rewind()
-        ours = {str(member.key): member for member in members if member.ours}
-        known = await read_entries(self._context.redis, self.application.name, sorted(ours))
-        self._plan = self._planned(
-            wanted,
-            {name: Entry(member.hash, member.fields, "") for name, member in ours.items()},
-            frozenset(name for name, member in ours.items() if self._drifted(member, known.get(name))),
-        )
-        for group_kind, reason in unlisted.items():
-            self._progress.errors.append(
-                ObjectError(group_kind, "", 0, f"can't be listed, so nothing of it is pruned: {reason}", retry=True)
-            )
-        named = {str(key) for s in wanted if isinstance(key := self._key(s), ObjectKey)}
-        await self._claims.assert_ours(sorted(named & ours.keys()))
-        gone = tuple(Leaving(m.key, m.api_version) for name, m in ours.items() if name not in named)
-        self._plan = self._plan._replace(leaving=gone)
-        if not wanted and not rendered.errors:
-            await self._refuse_empty(len(gone))
-
-    def _refuse_rewind(self) -> None:
-        """Redis forgot what is applied, the cluster did not: an older tip that no push named is not believed at once.
-
-        :raises TransientError: it is looked at again; what is the tip still, `PATIENCE` seconds later, is believed.
-        """
-        applied, last = self._applyset.revision, self.state.last
-        if self._progress.record.event or applied in ("", self.commit) or not self._primary.repository.has(applied):
-            return
-        if not self._primary.repository.is_ancestor(self.commit, applied):
-            return
-        seen_before = last is not None and last.revision == self.commit and time.time() - last.started >= PATIENCE
-        if not seen_before:
-            raise TransientError(f"the tip is older than {applied[:10]}, which is applied: waiting whether it stays so")
-
-    def _drifted(self, member: Member, known: Entry | None) -> bool:
-        """Was the object changed behind our back? By a person's tool, or in the fields that we own."""
-        if any(map(self._cluster.is_human, member.managers)):
-            return True
-        return known is not None and known.hash == member.hash and bool(known.fields) and known.fields != member.fields
-
-    async def _refuse_empty(self, leaving: int) -> None:
-        """An empty render is a mistake more often than a wish: it is an error, and deletes nothing."""
-        plain = len(self.sources) == 1 and not self._desired.inputs
-        manifests = plain and any(is_manifest(change.path) for change in self._all_files())
-        if manifests and leaving < max(self.state.objects, 1):
-            return
-        path = self.application.source.path or "/"
-        message = f"no manifests in {path} at {self.commit[:10]}: nothing is applied and nothing is pruned"
-        self._progress.errors.append(ObjectError("", path, 0, message))
-        self._plan = self._plan._replace(leaving=())
-
-    def _key(self, item: Sketch) -> ObjectKey | ObjectError:
-        return resolve(item, self._scope, self.application.spec.destination.namespace)
-
     # -- apply and prune ------------------------------------------------------------------------------------------
 
     async def apply(self) -> None:
-        """Write what changed."""
-        await self._writer.apply()
+        """Claim what is new, then write what changed, in its order.
+
+        :raises WaitingError: another application, or a step's health, comes first.
+        """
+        await self._writer.claim(self._plan)
+        await self._await_dependencies()
+        standing = self.state.standing
+        rollout = Rollout(
+            self._writer,
+            self._plan,
+            standing,
+            rules=self._context.health_rules(self.application),
+            hooked=self.state.hooked,
+            parent=self.state.parent,
+        )
+        await rollout.run()
+
+    async def _await_dependencies(self) -> None:
+        """:raises WaitingError: another application isn't yet what `dependsOn` asks for."""
+        left = await missing(self._context, self.application, self._goes_first)
+        if not left:
+            return
+        why, limit = f"waits until {' and '.join(left)}", ordering.timeout(self.application.spec.sync.timeout)
+        if not wait_for(self.state.standing, left, why, limit):
+            raise PermanentError(f"{why}: not within {limit:.0f} s (spec.sync.timeout)")
+        raise WaitingError(why)
 
     async def prune(self, still_newest: Callable[[ApplicationRun], Awaitable[bool]]) -> None:
         """Delete what left, after a last look for a newer commit."""
@@ -316,7 +221,14 @@ class ApplicationRun:
             if not await still_newest(self):
                 self._give_way()
 
-        await self._writer.prune(last_look)
+        pruner = Pruner(
+            self._context,
+            self._writer,
+            self._claims,
+            owned=max(self.state.objects, len(self._plan.leaving)),
+            approved=self.state.approved == self.commit,
+        )
+        await pruner.prune(self._plan.leaving, last_look)
 
     def _give_way(self) -> None:
         """The safe point: between two objects' writes."""
@@ -335,6 +247,9 @@ class ApplicationRun:
         if isinstance(error, SupersededError):
             self._progress.record.phase = "Superseded"
             return
+        if isinstance(error, WaitingError):
+            self._progress.record.waits = str(error)
+            return
         self._away = isinstance(error, TransientError)
         retry = not isinstance(error, PermanentError) and getattr(error, "retryable", True)
         self._progress.errors.append(
@@ -346,16 +261,14 @@ class ApplicationRun:
 
         :raises LeaseLostError: somebody else holds this application now.
         """
-        superseded = self._progress.record.phase == "Superseded"
-        retry_in = self._retry_in()
-        phase = (
-            "Syncing" if superseded else "Synced" if not self._progress.errors else "Retrying" if retry_in else "Failed"
-        )
+        superseded, waits = self._progress.record.phase == "Superseded", bool(self._progress.record.waits)
+        retry_in = look_again_in(self.state.standing) if waits else self._retry_in()
+        phase = "Syncing" if superseded else "Waiting" if waits else self._ended_phase(retry_in)
         self._progress.record.phase = "Superseded" if superseded else phase
         self._progress.record.errors = [str(error) for error in self._progress.errors[:100]]
         seconds = time.time() - self._progress.record.started
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
-        complete = not self._progress.errors and not superseded
+        complete = not self._progress.errors and not superseded and not waits
         await self._save(phase, complete=complete)
         log.info(
             "application.reconciled",
@@ -365,6 +278,7 @@ class ApplicationRun:
             applied=self._progress.record.applied,
             pruned=self._progress.record.pruned,
             unchanged=self._progress.record.unchanged,
+            waits=self._progress.record.waits or None,
             errors=self._progress.record.errors[:5],
             durations=self._progress.record.durations,
         )
@@ -376,6 +290,9 @@ class ApplicationRun:
             0.0 if superseded else retry_in,
             seconds,
         )
+
+    def _ended_phase(self, retry_in: float | None) -> str:
+        return "Synced" if not self._progress.errors else "Failed" if retry_in is None else "Retrying"
 
     def _retry_in(self) -> float | None:
         """Seconds until the failed objects are tried again; None: only a new commit can help, or nothing failed."""
@@ -397,7 +314,8 @@ class ApplicationRun:
             "source": self.application.source.id,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
             "attempted": " ".join(attempted),
-            "attempts": "0" if complete else str(self._attempts()),
+            "attempts": "0" if complete or phase == "Waiting" else str(self._attempts()),
+            "standing": msgspec.json.encode(Standing() if complete else self._left_standing(phase)).decode(),
             "yields": str(self.state.yields + 1) if self._progress.record.phase == "Superseded" else "0",
             "last": msgspec.json.encode(self._progress.record).decode(),
         }
@@ -408,6 +326,7 @@ class ApplicationRun:
                 "document": self._digest,
                 "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
                 "revisions": self._revisions(),
+                "hooked": hooks_digest(self._plan.hooks),
             }
         await self._context.queue.record(
             self._lease,
@@ -425,7 +344,15 @@ class ApplicationRun:
         """Is this one of many retries (as while a cluster is away) that came to nothing new? History holds it once."""
         last, record = self.state.last, self._progress.record
         same = last is not None and (last.revision, last.errors) == (record.revision, record.errors)
-        return same and not record.applied and (self._away or self._attempts() > MAX_ATTEMPTS)
+        still = self._away or bool(record.waits) or self._attempts() > MAX_ATTEMPTS
+        return same and not record.applied and still
+
+    def _left_standing(self, phase: str) -> Standing:
+        """Who fails no longer waits for anything; what is known of hooks and health stays."""
+        standing = self.state.standing
+        if phase != "Waiting":
+            standing.awaits, standing.why = [], ""
+        return standing
 
     def _revisions(self) -> str:
         """The commits of all sources, where there are several."""
@@ -458,6 +385,6 @@ class _Yielding:
         return name == self._adopts or name not in self._context.catalog.applications
 
 
-def _once(sketches: Sequence[Sketch]) -> list[Sketch]:
-    """A file that differs from several commits is read for each of them: its manifests count once."""
-    return list({(s.file, s.place): s for s in sketches}.values())
+def _has_hooks(rendered: Rendered) -> bool:
+    """Then all of them must be known, not only those of the files that changed."""
+    return any(item.directives.is_hook for item in (*rendered.wanted, *rendered.before))

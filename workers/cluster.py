@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from windlass.documents.accounts import ServiceAccount
 from windlass.documents.types import Cluster
 from windlass.secrets import Secrets
-from workers.kube import crds, managed_fields, prune
+from workers.kube import crds, managed_fields, prune, removal
 from workers.kube.applyset import ApplySet
 from workers.kube.attempt import Attempt
 from workers.kube.connect import connect
-from workers.kube.discovery import Discovery
+from workers.kube.discovery import Discovery, Resource
+from workers.kube.errors import ApiError
 from workers.kube.keys import ObjectKey
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class ClusterAccess:
         *,
         account: ServiceAccount | None,
         deadline: Callable[[], float],
+        seen: dict[str, Any] | None = None,
     ) -> str:
         """Delete one object, as ``account``, if it is ours still; "gone" where the cluster no longer has even its kind."""
         resource = await self.discovery.resource(api_version, key.kind)
@@ -81,6 +83,44 @@ class ClusterAccess:
             return "gone"
         client = self.members(account)
         return await prune.prune(
+            client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline, seen=seen
+        )
+
+    async def metadata(self, key: ObjectKey, api_version: str) -> dict[str, Any] | None:
+        """The object's metadata; None: it isn't there, or not even its kind."""
+        resource = await self.discovery.resource(api_version, key.kind)
+        return await removal.metadata_of(self.client, resource, key) if resource is not None else None
+
+    async def read(self, key: ObjectKey) -> dict[str, Any] | None:
+        """The whole object, by the version that the cluster prefers; None: it isn't there."""
+        resource = await self.discovery.preferred(key.group, key.kind)
+        if resource is None:
+            return None
+        try:
+            found = (await self.client.request("GET", resource.path(key.namespace, key.name))).json()
+        except ApiError as error:
+            if error.missing:
+                return None
+            raise
+        obj: dict[str, Any] = found
+        return obj
+
+    async def replace_away(
+        self,
+        resource: Resource,
+        key: ObjectKey,
+        application: str,
+        applyset_id: str,
+        *,
+        account: ServiceAccount | None,
+        deadline: Callable[[], float],
+    ) -> None:
+        """Delete one object of ours that is to be created anew, as ``account``, and wait until it is gone.
+
+        :raises ApiError: it can't be.
+        """
+        client = self.members(account)
+        await removal.remove_ours(
             client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline
         )
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 
+from windlass.documents import ordering
 from windlass.documents.catalog import Catalog, announce
 from windlass.documents.directory import DocumentDirectory
-from windlass.documents.types import Cluster, Repository
+from windlass.documents.health import HealthRule
+from windlass.documents.types import Application, Cluster, Repository
 from windlass.errors import WindlassError
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.secrets import Secrets
@@ -19,6 +21,7 @@ from windlass.settings import Settings
 from windlass.state import application_key
 from workers.aiogit import GitRepository, Remote
 from workers.cluster import Clusters
+from workers.health import CompiledRules, Sandbox
 
 log = structlog.get_logger(__name__)
 
@@ -102,13 +105,26 @@ class Context:
         announce(self.catalog)
         self.repositories = Repositories(settings.data / "git", self.secrets)
         self.clusters = Clusters(self.secrets)
+        self.dependents = _dependents(self.catalog)
+        self._sandbox = Sandbox()
+        self._rules: dict[str, tuple[tuple[HealthRule, ...], CompiledRules]] = {}
+
+    def health_rules(self, application: Application) -> CompiledRules | None:
+        """The application's own rules of health, compiled once for each version of its document."""
+        asked = application.spec.health
+        if not asked:
+            return None
+        known = self._rules.get(application.name)
+        if known is None or known[0] != asked:
+            known = self._rules[application.name] = asked, CompiledRules(asked, self._sandbox)
+        return known[1]
 
     def reload(self) -> bool:
         """Read the documents again if they changed."""
         fresh = self.directory.reload_if_changed()
         if fresh is None:
             return False
-        self.catalog = fresh
+        self.catalog, self.dependents = fresh, _dependents(fresh)
         announce(fresh)
         return True
 
@@ -143,3 +159,13 @@ class Context:
     async def close(self) -> None:
         await self.repositories.close()
         await self.clusters.close()
+        await asyncio.to_thread(self._sandbox.close)
+
+
+def _dependents(catalog: Catalog) -> dict[str, list[Application]]:
+    """Who waits for whom: by an application's name those that depend on it."""
+    found: dict[str, list[Application]] = {}
+    for application in catalog.applications.values():
+        for dependency in ordering.dependencies(application.spec.sync.depends_on):
+            found.setdefault(dependency.application, []).append(application)
+    return found

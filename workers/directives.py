@@ -110,6 +110,11 @@ class Directives(NamedTuple):
         return self.phases == (Phase.SKIP,)
 
     @property
+    def kept_equal(self) -> bool:
+        """Is it an ordinary object, that is kept equal to Git?"""
+        return not self.is_hook and not self.skipped
+
+    @property
     def each_revision(self) -> bool:
         """Deleted and created anew under every revision, changed or not: Argo CD's way to a Job that runs at each sync."""
         return self.force and self.replace is True

@@ -2,7 +2,7 @@
 
 A run is phases (PreSync, Sync, PostSync), a phase is waves from low to high, and a wave is namespaces, definitions, then the
 rest at once; what is pruned goes in reverse. What must hold: nothing is written before what it asked to follow, and a wait
-is for objects, never for time. Without waves and hooks the steps are `workers.plan`'s stages, and nobody waits for health.
+is for objects, never for time. Without waves and hooks there is one wave, and nobody waits for health.
 
 A wave is waited for only if something follows it, and only for what may not be healthy yet: what this run writes there, and
 what earlier runs wrote there without seeing it healthy (``unsettled``). So cost follows the diff: where wave 0 is as it was,
@@ -19,7 +19,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import IntEnum
-from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from workers.directives import Directives, Phase
@@ -30,7 +29,7 @@ LONGEST_NAME = 63
 """Characters of a generated name: a Job's name becomes its pods' label."""
 REVISION_SHOWN = 7
 
-_PHASES = (Phase.PRE_SYNC, Phase.SYNC, Phase.POST_SYNC)
+_PHASES = {Phase.PRE_SYNC: 0, Phase.SYNC: 1, Phase.POST_SYNC: 2}
 _BEFORE_HOOKS = frozenset(
     {
         *("ServiceAccount", "Secret", "ConfigMap", "PersistentVolume", "PersistentVolumeClaim", "Service"),
@@ -116,7 +115,7 @@ class _Placed(NamedTuple):
 
     @property
     def at(self) -> tuple[int, int]:
-        return _PHASES.index(self.phase), self.wave
+        return _PHASES[self.phase], self.wave
 
 
 def steps(
@@ -199,9 +198,11 @@ def _run(item: Item, phase: Phase, revision: str) -> HookRun:
 
 def _pulled_forward(placed: list[_Placed]) -> list[_Placed]:
     """Namespaces and definitions no later than the first that needs them, as Argo CD has it (`adjustDeps`)."""
+    if not any(item.rank < Rank.OBJECT for item in placed):
+        return placed
     first: dict[tuple[str, ...], _Placed] = {}
     for item in placed:
-        if item.rank not in (Rank.NAMESPACE, Rank.DEFINITION):
+        if item.rank >= Rank.OBJECT:
             for need in ((item.key.namespace,), (item.key.group, item.key.kind)):
                 if need not in first or item.at < first[need].at:
                     first[need] = item
@@ -265,7 +266,10 @@ def _step(items: list[_Placed]) -> Step:
 
 def _grouped(items: Iterable[T], key: Callable[[T], int | tuple[int, ...]]) -> list[list[T]]:
     """In the order of ``key``, and where that is equal as they came."""
-    return [list(group) for _, group in groupby(sorted(items, key=key), key=key)]
+    groups: dict[int | tuple[int, ...], list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return [groups[found] for found in sorted(groups)]
 
 
 # -- prune ----------------------------------------------------------------------------------------------------------

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 
 from windlass.documents.limits import refuse_object
 from windlass.documents.types import Limits
-from workers.kube.keys import ObjectKey
+from workers.directives import PLAIN, Directives, directives
+from workers.kube.keys import ObjectKey, group_kind_of
 from workers.render.plain import Manifest
 
 Scope = Callable[[str, str], bool | None]
 """(apiVersion, kind) -> is it namespaced? None: the cluster doesn't know the kind."""
 
+Refuse = Callable[[ObjectKey], str]
+"""Why an object is none for this application; "" if it may have it."""
+
 FIRST = ("Namespace", "CustomResourceDefinition.apiextensions.k8s.io")
 """Group kinds that everything else may need, in the order in which they are applied; then the rest, all at once."""
+
+
+def _nothing_refused(key: ObjectKey) -> str:
+    return ""
 
 
 class Entry(NamedTuple):
@@ -58,6 +67,8 @@ class Sketch(NamedTuple):
     place: int
     defines: tuple[str, str, bool] | None = None  # of a CustomResourceDefinition: group, kind, namespaced?
     source: int = 0  # the place of its source in the application
+    directives: Directives = PLAIN
+    generated: bool = False  # the name is only the beginning of one
 
 
 class Wanted(NamedTuple):
@@ -90,21 +101,16 @@ class ObjectError(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``stages`` are applied one after the other; ``moved`` are unchanged objects whose file is another one now."""
+    """What differs, in no order (see `workers.order`). ``moved`` are unchanged objects whose file is another one now;
+    ``hooks`` are all that the manifests at hand name, changed or not."""
 
-    stages: tuple[tuple[Wanted, ...], ...]
-    moved: dict[str, Entry]
-    leaving: tuple[Leaving, ...]
-    errors: tuple[ObjectError, ...]
-    unchanged: int
-
-    @property
-    def writes(self) -> int:
-        return sum(map(len, self.stages))
-
-    @property
-    def empty(self) -> bool:
-        return not (self.writes or self.leaving or self.moved or self.errors)
+    writes: tuple[Wanted, ...] = ()
+    moved: Mapping[str, Entry] = MappingProxyType({})
+    leaving: tuple[Leaving, ...] = ()
+    errors: tuple[ObjectError, ...] = ()
+    unchanged: int = 0
+    hooks: tuple[Wanted, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def content_hash(content: Mapping[str, Any], key: bytes) -> str:
@@ -130,6 +136,10 @@ def sketch(manifest: Manifest, blob: str, place: int, secret_key: bytes) -> Sket
         blob,
         place,
         _defines(manifest),
+        generated=manifest.generated,
+        directives=directives(
+            manifest.body["metadata"].get("annotations"), group_kind_of(manifest.api_version, manifest.kind)
+        ),
     )
 
 
@@ -147,6 +157,8 @@ def body(manifest: Manifest, key: ObjectKey) -> dict[str, Any]:
     """The manifest to apply: its namespace filled in (or, where the kind has none, taken out), and without a status."""
     metadata = {**manifest.body["metadata"]}
     metadata.pop("namespace", None)
+    metadata.pop("generateName", None)
+    metadata["name"] = key.name
     if key.namespace:
         metadata["namespace"] = key.namespace
     return {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
@@ -179,26 +191,34 @@ def plan(
     changed_files: frozenset[str] | None,
     stale: frozenset[str] = frozenset(),
     limits: Sequence[Limits] = (),
+    refuse: Refuse = _nothing_refused,
 ) -> Plan:
     """What to write and what to prune, for one application.
 
     ``wanted`` are the manifests of the files that changed (of all files, if ``changed_files`` is None), ``before`` those
     that these files held at the commit applied last. ``applied`` is the inventory of every object that either names.
     ``stale`` are the keys of objects to write although their hash is what was applied (they drifted). An object outside
-    of ``limits`` is an error, and neither written nor pruned.
+    of ``limits``, or that ``refuse`` has something to say against, is an error, and neither written nor pruned.
     """
     objects, errors = _resolve_all(wanted, scope, namespace, limits)
+    errors += [_error(key, item, why) for key, item in objects.values() for why in _objections(key, item, refuse)]
+    wrong = {error.object for error in errors}
     previous: dict[str, tuple[ObjectKey, Sketch]] = {}
     for item in before:
         key = resolve(item, scope, namespace)
-        if isinstance(key, ObjectKey):
+        if isinstance(key, ObjectKey) and not item.directives.is_hook:
             previous[str(key)] = key, item
     writes: list[Wanted] = []
+    hooks: list[Wanted] = []
     moved: dict[str, Entry] = {}
     unchanged = 0
     for name, (key, item) in objects.items():
         entry = applied.get(name)
-        if entry is not None and _defined_elsewhere(entry, item, changed_files):
+        if name in wrong or item.directives.skipped:
+            continue
+        if item.directives.is_hook:
+            hooks.append(Wanted(key, item))
+        elif entry is not None and _defined_elsewhere(entry, item, changed_files):
             errors.append(_duplicate(name, item, entry.file))
         elif entry is None or entry.hash != item.hash or name in stale:
             old = previous.get(name)
@@ -213,7 +233,22 @@ def plan(
         for name, (key, item) in previous.items()
         if name not in kept and _leaves(applied.get(name), changed_files)
     )
-    return Plan(_stages(writes), moved, leaving, tuple(errors), unchanged)
+    warnings = tuple(_warning(item, text) for _, item in objects.values() for text in item.directives.warnings)
+    return Plan(tuple(writes), moved, leaving, tuple(errors), unchanged, tuple(hooks), warnings)
+
+
+def _objections(key: ObjectKey, item: Sketch, refuse: Refuse) -> Iterator[str]:
+    yield from item.directives.errors
+    if why := refuse(key):
+        yield why
+
+
+def _error(key: ObjectKey, item: Sketch, message: str) -> ObjectError:
+    return ObjectError(str(key), item.file, item.line, message)
+
+
+def _warning(item: Sketch, text: str) -> str:
+    return f"{item.file}:{item.line}: {text}" if item.line else f"{item.file}: {text}"
 
 
 def _defined_elsewhere(entry: Entry, item: Sketch, changed_files: frozenset[str] | None) -> bool:
@@ -260,10 +295,3 @@ def outside(limits: Sequence[Limits], key: ObjectKey) -> str:
 
 def _duplicate(name: str, item: Sketch, other: str) -> ObjectError:
     return ObjectError(name, item.file, item.line, f"defined a second time; the other definition is in {other}")
-
-
-def _stages(writes: list[Wanted]) -> tuple[tuple[Wanted, ...], ...]:
-    """Namespaces, then CRDs, then everything else: only what others can't exist without goes ahead."""
-    stages = {name: [w for w in writes if w.key.group_kind == name] for name in FIRST}
-    rest = [w for w in writes if w.key.group_kind not in stages]
-    return tuple(tuple(stage) for stage in (*stages.values(), rest) if stage)

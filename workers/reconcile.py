@@ -24,6 +24,7 @@ from workers.aiogit import Fetched, GitRepository
 from workers.aiogit.address import is_object_id
 from workers.application import ApplicationRun, Outcome, document_digest
 from workers.context import Context
+from workers.dependencies import release
 from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
 from workers.following import Following
@@ -244,6 +245,7 @@ class _Group:
         self._context, self._run, self._view, self._repository = context, run, view, repository
         self._lanes = lanes(affected, context.settings.concurrency)
         self._running: set[ApplicationRun] = set()
+        self._unfinished = {application.name for application in affected}
 
     def lane(self, application: Application) -> Lane:
         return self._lanes[application.spec.destination.cluster]
@@ -260,15 +262,20 @@ class _Group:
                 commit=commit,
                 trigger=self._view.id,
                 sources=lambda: self._sources(application, commit),
+                goes_first=self._unfinished.__contains__,
                 event=hint.event if hint else "",
                 received=hint.received_at if hint else None,
                 lease=lease,
                 state=await read_state(self._context.redis, application.name),
             )
             one.note(fetch=fetch, durations=durations)
-            return await self._steps(one)
+            outcome = await self._steps(one)
         finally:
             await lease.release()
+        self._unfinished.discard(application.name)
+        if outcome.phase == "Synced":
+            await release(self._context, application.name)
+        return outcome
 
     async def _sources(self, application: Application, commit: str) -> list[SourceAt]:
         """The application's sources: this job's at ``commit``, the others where their own jobs last were.

@@ -52,7 +52,7 @@ class Report(msgspec.Struct, omit_defaults=True):
 def aggregate(reports: dict[str, Report]) -> tuple[status.State, str]:
     """One state and one line (140 characters at most, GitHub's limit) for all applications of a commit on a cluster."""
     failed = {name: report for name, report in sorted(reports.items()) if report.phase in ("Failed", "Retrying")}
-    pending = [name for name, report in reports.items() if report.phase in ("Syncing", "Superseded")]
+    pending = [name for name, report in reports.items() if report.phase in ("Syncing", "Superseded", "Waiting")]
     many = "1 application" if len(reports) == 1 else f"{len(reports)} applications"
     if failed:
         first = next(iter(failed.items()))

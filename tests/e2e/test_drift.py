@@ -214,11 +214,11 @@ def test_without_self_heal_drift_is_reported_and_cleared_when_it_is_equal_again(
     own.world.push({f"manifests/{name}.yaml": config_map(name, "git") for name in ("edited", "deleted")})
     own.edit("edited", {"data": {"value": "by hand"}}, manager="some-controller")
     own.delete("deleted")
-    until(lambda: own.state().drift.count == 2, own.world)
-    assert own.state().drift.objects == {
+    told = {
         f"ConfigMap/{own.world.name}/edited": "changed by some-controller",
         f"ConfigMap/{own.world.name}/deleted": "deleted",
     }
+    until(lambda: own.state().drift.objects == told, own.world)
     assert (own.value("edited"), own.value("deleted")) == ("by hand", None)
     assert own.world.windlass.run("sync", own.world.name).returncode == 0
     until(lambda: own.state().drift.count == 0, own.world)

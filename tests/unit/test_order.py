@@ -24,7 +24,7 @@ from workers.order import (
     prune_order,
     steps,
 )
-from workers.plan import Leaving, Sketch, Wanted, plan
+from workers.plan import Leaving, Sketch, Wanted
 
 REVISION = "0123456789" * 4
 KINDS = {
@@ -85,19 +85,15 @@ def run(*writes: Item, hooks: list[Item] | None = None, **more: Any) -> list[str
 # -- neither waves nor hooks ----------------------------------------------------------------------------------------
 
 
-def test_without_waves_and_hooks_the_steps_are_the_plans_stages_and_nobody_waits_for_health() -> None:
+def test_without_waves_and_hooks_only_what_others_need_goes_first_and_nobody_waits_for_health() -> None:
     names = ["ConfigMap/c", "CustomResourceDefinition/d", "Namespace/shop", "Widget/w", "Deployment/e"]
     items = [item(name) for name in names]
-    planned = plan(
-        [i.wanted.sketch for i in items],
-        [],
-        {},
-        scope=lambda _, kind: KINDS[kind][1],
-        namespace=None,
-        changed_files=None,
-    )
     found = make(items)
-    assert tuple(step.objects for step in found.run) == planned.stages
+    assert [[str(w.key) for w in step.objects] for step in found.run] == [
+        ["Namespace/shop"],
+        ["CustomResourceDefinition.apiextensions.k8s.io/d"],
+        ["ConfigMap/shop/c", "Widget.example.com/shop/w", "Deployment.apps/shop/e"],
+    ]
     assert [step.wait for step in found.run] == [Await.NOTHING, Await.ESTABLISHED, Await.NOTHING]
     assert all(step.healthy == () for step in found.run)
     assert found.on_failure == ()

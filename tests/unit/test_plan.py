@@ -45,7 +45,7 @@ def make(
 
 
 def written(result: Plan) -> list[str]:
-    return [str(w.key) for stage in result.stages for w in stage]
+    return [str(w.key) for w in result.writes]
 
 
 def entry(item: Sketch, file: str | None = None) -> Entry:
@@ -59,7 +59,7 @@ def test_a_new_object_is_written() -> None:
 def test_an_object_with_the_hash_that_was_applied_is_not_written() -> None:
     items = sketches(manifest("one"))
     result = make(items, items, {"ConfigMap/shop/one": entry(items[0])})
-    assert (result.writes, result.unchanged, result.leaving) == (0, 1, ())
+    assert (result.writes, result.unchanged, result.leaving) == ((), 1, ())
 
 
 def test_a_drifted_object_is_written_although_its_hash_was_applied() -> None:
@@ -77,14 +77,14 @@ def test_an_object_that_git_no_longer_names_leaves() -> None:
 def test_an_object_that_moved_to_another_file_is_no_change() -> None:
     old, new = sketches(manifest("one", file="a.yaml")), sketches(manifest("one", file="b.yaml"))
     result = make(new, old, {"ConfigMap/shop/one": entry(old[0])})
-    assert (result.writes, result.leaving) == (0, ())
+    assert (result.writes, result.leaving) == ((), ())
     assert result.moved["ConfigMap/shop/one"].file == "b.yaml"
 
 
 def test_an_object_defined_twice_is_an_error_and_neither_written_nor_pruned() -> None:
     items = sketches(manifest("one", "x", file="a.yaml"), manifest("one", "y", file="b.yaml"))
     result = make(items, items[:1], {"ConfigMap/shop/one": entry(items[0])})
-    assert (result.writes, result.leaving) == (0, ())
+    assert (result.writes, result.leaving) == ((), ())
     assert "defined a second time" in result.errors[0].message
 
 
@@ -101,14 +101,35 @@ def test_removing_the_second_definition_prunes_nothing() -> None:
     assert result.leaving == ()
 
 
-def test_namespaces_come_first_then_definitions_then_the_rest() -> None:
-    crd = manifest("things.example.com", kind="CustomResourceDefinition", api="apiextensions.k8s.io/v1")
-    result = make(sketches(manifest("one"), crd, manifest("shop", kind="Namespace")))
-    assert [[w.key.kind for w in stage] for stage in result.stages] == [
-        ["Namespace"],
-        ["CustomResourceDefinition"],
-        ["ConfigMap"],
-    ]
+def annotated(name: str, **annotations: str) -> Manifest:
+    metadata = {"name": name, "annotations": {key.replace("_", "/"): value for key, value in annotations.items()}}
+    return manifest(name)._replace(body={"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+
+
+def test_a_hook_is_none_of_the_objects_that_are_kept_equal_to_git() -> None:
+    items = sketches(annotated("job", **{"helm.sh_hook": "pre-install"}))
+    result = make(items)
+    assert (result.writes, [w.sketch for w in result.hooks]) == ((), items)
+    assert make([], items).leaving == ()
+
+
+def test_an_object_to_skip_is_neither_written_nor_pruned() -> None:
+    items = sketches(annotated("one", **{"argocd.argoproj.io_hook": "Skip"}))
+    result = make(items, items, {"ConfigMap/shop/one": entry(items[0])})
+    assert (result.writes, result.leaving, result.hooks) == ((), (), ())
+
+
+def test_an_annotation_that_is_not_understood_keeps_the_object_from_being_written_and_from_being_pruned() -> None:
+    old, new = sketches(manifest("one")), sketches(annotated("one", **{"argocd.argoproj.io_sync-wave": "first"}))
+    result = make(new, old, {"ConfigMap/shop/one": entry(old[0])})
+    assert (result.writes, result.leaving) == ((), ())
+    assert "sync-wave" in str(result.errors[0])
+
+
+def test_an_object_that_the_application_may_not_have_is_an_error_with_file_and_line() -> None:
+    result = make(sketches(manifest("one")), refuse=lambda key: "not yours")
+    assert result.writes == ()
+    assert str(result.errors[0]) == "ConfigMap/shop/one: not yours (a.yaml:1)"
 
 
 def test_a_kind_that_the_cluster_does_not_know_is_that_objects_error_alone() -> None:
@@ -163,8 +184,7 @@ def test_a_plan_carried_out_makes_the_inventory_equal_to_git(old: dict[str, Any]
     inventory = {f"ConfigMap/shop/{item.name}": entry(item) for item in before}
     result = make(wanted, before, inventory, changed_files=frozenset({"1.yaml", "2.yaml"}))
     assert result.errors == ()
-    for stage in result.stages:
-        inventory.update({str(w.key): entry(w.sketch) for w in stage})
+    inventory.update({str(w.key): entry(w.sketch) for w in result.writes})
     inventory.update(result.moved)
     for item in result.leaving:
         del inventory[str(item.key)]
@@ -182,4 +202,4 @@ def test_an_object_outside_of_the_limits_is_an_error_with_its_place_and_the_othe
 def test_an_object_that_limits_came_to_exclude_is_neither_written_nor_pruned() -> None:
     items = sketches(manifest("one"))
     result = make(items, items, {"ConfigMap/shop/one": entry(items[0])}, limits=[Limits(namespaces=("bank",))])
-    assert (result.writes, result.leaving, len(result.errors)) == (0, (), 1)
+    assert (result.writes, result.leaving, len(result.errors)) == ((), (), 1)

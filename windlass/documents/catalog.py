@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import msgspec
 import structlog
 
 from windlass.documents.limits import refuse_destination
+from windlass.documents.ordering import cycle_message, cycles, dependencies
 from windlass.documents.types import Application, Cluster, Document, Limits, Repository, Source
 from windlass.errors import DocumentError
 
@@ -74,6 +76,7 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
             ]
             if not missing:
                 applications[item.document.name] = item.document
+    problems += _unorderable(documents, applications)
     return Catalog(
         repositories,
         clusters,
@@ -98,6 +101,35 @@ def _missing(
                 yield ".".join(("spec", *map(str, path))), message
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
+
+
+def _unorderable(documents: Iterable[Placed], applications: dict[str, Application]) -> list[DocumentError]:
+    """Takes out of ``applications`` those that wait for themselves, or for one that isn't there; returns why."""
+    graph = {
+        name: frozenset(dependency.application for dependency in dependencies(application.spec.sync.depends_on))
+        for name, application in applications.items()
+    }
+    entangled = cycles(graph)
+    reasons = {name: [cycle_message(way)] for name, way in entangled.items()}
+    dependents: dict[str, list[str]] = {}
+    for name, others in graph.items():
+        for other in others:
+            dependents.setdefault(other, []).append(name)
+    gone = deque(sorted({*entangled, *(dependents.keys() - graph.keys())}))
+    while gone:
+        other = gone.popleft()
+        applications.pop(other, None)
+        for name in dependents.get(other, ()):
+            if name not in reasons:
+                gone.append(name)
+            if not (name in entangled and other in entangled):
+                reasons.setdefault(name, []).append(f"there is no valid Application {other}")
+    return [
+        DocumentError(message, file=item.file, line=item.line, field="spec.sync.dependsOn")
+        for item in documents
+        if isinstance(item.document, Application)
+        for message in reasons.get(item.document.name, ())
+    ]
 
 
 def _sources(

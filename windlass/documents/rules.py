@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import accounts, limits, signing, syntax
+from windlass.documents import accounts, health, limits, ordering, signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -27,13 +27,9 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
         ("sync", "automatic"),
-        ("sync", "pruneLimit"),
-        ("sync", "dependsOn"),
         ("sync", "ignore"),
-        ("sync", "timeout"),
         ("dependsOn",),
         ("ignore",),
-        ("health",),
         ("rollback",),
     ),
 }
@@ -185,10 +181,15 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
         yield ("destination", "namespace"), LABEL_EXPECTED
     if spec.destination.service_account is not None:
         yield from _account(spec.destination)
+    sync = spec.sync
+    for path, message in ordering.violations(document.name, sync.depends_on, sync.prune_limit, sync.timeout):
+        yield ("sync", *path), message
     if spec.adopts == document.name:
         yield ("adopts",), "an application can't adopt itself"
     elif spec.adopts is not None and not syntax.valid_label(spec.adopts):
         yield ("adopts",), LABEL_EXPECTED
+    for path, message in health.violations(spec.health):
+        yield ("health", *path), message
 
 
 def _account(destination: Destination) -> Iterator[tuple[Path, str]]:

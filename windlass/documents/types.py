@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from windlass.documents.health import HealthRule
+from windlass.documents.ordering import Dependency
 from windlass.documents.signing import SignedCommits
 from windlass.semver import semver_ref
 
@@ -145,6 +147,10 @@ class Sync(_Strict, frozen=True):
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
     self_heal: bool = True  # undo what others change; otherwise only report it
+    replace: bool = False  # objects with an immutable field that changed are deleted and created anew
+    depends_on: tuple[str | Dependency, ...] = ()  # a name alone: until it is healthy
+    prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
+    timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
 
 
 class ApplicationSpec(_Strict, frozen=True):
@@ -152,6 +158,7 @@ class ApplicationSpec(_Strict, frozen=True):
     destination: Destination
     sync: Sync = Sync()
     adopts: str | None = None  # the application whose objects this one takes over
+    health: tuple[HealthRule, ...] = ()
 
 
 class Application(_Strict, frozen=True):

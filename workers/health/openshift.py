@@ -20,6 +20,7 @@ from workers.health.status import (
     in_progress,
     mapping,
     mappings,
+    shortened,
     text,
     whole,
 )
@@ -106,4 +107,4 @@ def install_plan(obj: Mapping[str, Any]) -> Health:
     found = condition(mapping(obj, "status"), "Installed")
     health = by_phase(obj, current=frozenset({"Complete"}), bad=frozenset({"Failed"}))
     said = found.message if found is not None and found.status == "False" else ""
-    return health if health == CURRENT or not said else health._replace(message=said[:500])
+    return health if health == CURRENT or not said else health._replace(message=shortened(said))

@@ -24,6 +24,7 @@ import structlog
 from workers.kube.apply import APPLY, WRITE_SECONDS
 from workers.kube.discovery import CONFIG_MAP, NAMESPACE, Discovery
 from workers.kube.errors import ApiError
+from workers.kube.keys import ObjectKey
 from workers.kube.managed_fields import PREFIX
 from workers.kube.members import Member, is_empty, list_members
 from workers.kube.transport import METADATA, Deadline, KubeClient
@@ -62,6 +63,11 @@ class Parent(NamedTuple):
 
 def parent_name(application: str) -> str:
     return f"application-{application}"
+
+
+def is_parent(key: ObjectKey, namespace: str) -> bool:
+    """Is ``key`` an application's parent, now or some day? ``namespace`` is Windlass's own."""
+    return key.group_kind == "ConfigMap" and key.namespace == namespace and key.name.startswith(parent_name(""))
 
 
 def applyset_id(application: str, namespace: str) -> str:

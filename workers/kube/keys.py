@@ -51,6 +51,12 @@ class ObjectKey(NamedTuple):
         return cls(group_of(body["apiVersion"]), body["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
+def group_kind_of(api_version: str, kind: str) -> str:
+    """``apps/v1``, ``Deployment`` -> ``Deployment.apps``; the core group has no dot."""
+    group = group_of(api_version)
+    return f"{kind}.{group}" if group else kind
+
+
 def group_of(api_version: str) -> str:
     """``apps/v1`` -> ``apps``, ``v1`` -> "" (the core group)."""
     return api_version.rpartition("/")[0]

@@ -17,6 +17,8 @@ from workers.kube.keys import ObjectKey, split_group_kind
 from workers.kube.managed_fields import HASH, PART_OF
 from workers.kube.transport import METADATA_LIST, KubeClient
 
+HOOK = "hook-"
+"""How the hash of a hook's object begins."""
 PAGE = 500
 """Objects a page: 0.6 MB and some 10 ms of parsing, which is how long it holds the event loop."""
 LIST_SECONDS = 60.0
@@ -41,6 +43,11 @@ class Member(NamedTuple):
     fields: str
     managers: tuple[str, ...]
     ours: bool
+
+    @property
+    def is_hook(self) -> bool:
+        """Did a run's hook make it? Then it isn't kept equal to Git."""
+        return self.hash.startswith(HOOK)
 
 
 async def list_members(

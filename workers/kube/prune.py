@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import orjson
-
+from workers.directives import directives
+from workers.guards import kept_because
 from workers.kube.discovery import Resource
 from workers.kube.errors import ApiError
-from workers.kube.keys import PRECIOUS, ObjectKey
+from workers.kube.keys import ObjectKey
 from workers.kube.managed_fields import PREFIX, is_member
-from workers.kube.transport import METADATA, Deadline, KubeClient
+from workers.kube.removal import delete, metadata_of
+from workers.kube.transport import Deadline, KubeClient
 
-PRUNE = "windlass.dev/prune"
+PARENT_ID = "applyset.kubernetes.io/id"
+"""The label of an ApplySet's parent (KEP-3659): never a member to delete, whoever labelled it so."""
 ROUNDS = 5
-DELETE_SECONDS = 15.0
 
 Outcome = Literal["deleted", "gone", "not-ours", "kept"]
 
@@ -31,22 +32,24 @@ async def prune(
     application: str,
     applyset_id: str,
     deadline: Deadline | None = None,
+    seen: dict[str, Any] | None = None,
 ) -> Outcome:
-    """Delete the object; what depends on it follows in the background.
+    """Delete the object; what depends on it follows in the background. ``seen`` is its metadata, if it was just read.
 
     ``gone``: it isn't there, or is already being deleted. ``not-ours``: our own apply doesn't own its ``part-of``
     label.
-    ``kept``: it is precious, and isn't annotated ``windlass.dev/prune: "true"``.
+    ``kept``: it asks to stay, or is precious and isn't annotated ``windlass.dev/prune: "true"``.
 
     :raises ApiError: the server refused it, or the object changed at every look.
     """
-    path = resource.path(key.namespace, key.name)
     for last in (False,) * (ROUNDS - 1) + (True,):
         try:
-            metadata = (await client.request("GET", path, accept=METADATA, deadline=deadline)).json()["metadata"]
+            metadata, seen = seen or await metadata_of(client, resource, key, deadline=deadline), None
+            if metadata is None:
+                return "gone"
             if outcome := _judge(key, metadata, PREFIX + application, applyset_id):
                 return outcome
-            await _delete(client, path, metadata, deadline)
+            await delete(client, resource, key, metadata, deadline=deadline)
         except ApiError as error:
             if error.missing:
                 return "gone"
@@ -61,20 +64,8 @@ def _judge(key: ObjectKey, metadata: dict[str, Any], manager: str, applyset_id: 
     """Why the object is not to be deleted; None: it is."""
     if metadata.get("deletionTimestamp"):
         return "gone"
-    if not is_member(metadata, manager, applyset_id):
+    if not is_member(metadata, manager, applyset_id) or PARENT_ID in (metadata.get("labels") or {}):
         return "not-ours"
-    if key.group_kind in PRECIOUS and (metadata.get("annotations") or {}).get(PRUNE) != "true":
+    if kept_because(key, directives(metadata.get("annotations"), key.group_kind)):
         return "kept"
     return None
-
-
-async def _delete(client: KubeClient, path: str, metadata: dict[str, Any], deadline: Deadline | None) -> None:
-    options = {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
-        "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-    }
-    await client.request(
-        "DELETE", path, body=orjson.dumps(options), accept=METADATA, timeout=DELETE_SECONDS, deadline=deadline
-    )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from windlass.errors import PermanentError
 from windlass.yamls import Limits, Parsed, Path, YamlError, load_all
+from workers.directives import directives
 from workers.kube.managed_fields import PART_OF
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -33,7 +34,10 @@ class ManifestError(PermanentError):
 
 
 class Manifest(NamedTuple):
-    """One object as Git says it. ``namespace`` is "" where the manifest names none; ``line`` (from 1) is where it begins."""
+    """One object as Git says it. ``namespace`` is "" where the manifest names none; ``line`` (from 1) is where it begins.
+
+    ``name`` is the generateName of a hook that has no other: it runs under `workers.order.hook_name`.
+    """
 
     api_version: str
     kind: str
@@ -42,6 +46,11 @@ class Manifest(NamedTuple):
     body: dict[str, Any]
     file: str
     line: int
+
+    @property
+    def generated(self) -> bool:
+        """Is ``name`` only the beginning of the name?"""
+        return not self.body["metadata"].get("name")
 
 
 def is_manifest(path: str) -> bool:
@@ -105,12 +114,13 @@ def _identity(value: dict[str, Any], at: Path) -> tuple[str, str, str, str]:
     metadata, within = value.get("metadata"), (*at, "metadata")
     if not isinstance(metadata, dict):
         raise _WrongError(within, f"metadata: expected a mapping, found {_kind_of(metadata)}")
-    if not metadata.get("name") and metadata.get("generateName"):
+    naming = "generateName" if not metadata.get("name") and metadata.get("generateName") else "name"
+    if naming == "generateName" and directives(_strings(metadata, "annotations", within)).kept_equal:
         message = "metadata.generateName: an object that is kept equal to Git needs a fixed metadata.name"
         raise _WrongError((*within, "generateName"), message)
-    name = _text(metadata, "name", within, "metadata.")
+    name = _text(metadata, naming, within, "metadata.")
     if len(name) > 253 or _NOT_A_SEGMENT.search(name):
-        raise _WrongError((*within, "name"), "metadata.name: expected at most 253 characters without / and %")
+        raise _WrongError((*within, naming), f"metadata.{naming}: expected at most 253 characters without / and %")
     namespace = _text(metadata, "namespace", within, "metadata.") if metadata.get("namespace") is not None else ""
     if namespace and not _NAMESPACE.match(namespace):
         raise _WrongError((*within, "namespace"), "metadata.namespace: expected an RFC 1123 label")

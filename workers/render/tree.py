@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from workers.aiogit.errors import LimitExceededError
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest, ManifestError, is_manifest, parse_file
 
@@ -106,5 +107,7 @@ def _read(
         parsed = reader.manifests(blob, file)
     except ManifestError as error:
         return [ObjectError("", error.file, error.line, error.message)]
+    except LimitExceededError as error:
+        return [ObjectError("", file, 0, str(error))]
     into.extend(sketch(manifest, blob, place, secret_key) for place, manifest in enumerate(parsed))
     return ()

@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import orjson
+import pytest
 
 from tests.integration.kube.conftest import Harness
+from windlass.documents.types import Cluster
+from windlass.secrets import Secrets
 from workers.health.diagnose import diagnose
 from workers.health.rules import assess
 from workers.health.status import Health, Status
+from workers.kube.connect import Connection, client_of
 from workers.kube.transport import KubeClient
 
 SECONDS = 60.0
@@ -136,12 +141,55 @@ async def test_a_stateful_set_has_only_events_to_say_it_by(kube: Harness) -> Non
 
 async def test_an_image_that_cannot_be_pulled_as_a_kubelet_says_it(kube: Harness) -> None:
     body = kube.deployment()
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "nginx:1"'}}
+    pod = await not_ready(kube, body, state)
+    obj = await until(kube, body, lambda health: health.status == Status.IN_PROGRESS)
+    assert "0 of 1 replicas are available" in assess(obj).message
+    said = await diagnose(kube.client, obj)
+    assert said == f'ImagePullBackOff: container web: Back-off pulling image "nginx:1" (pod {pod["metadata"]["name"]})'
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Readiness probe failed: HTTP probe failed with statuscode: 503", "HTTP probe failed with statuscode: 503"),
+        ("Readiness probe failed: could not log in with hunter2", "Unhealthy: Readiness probe failed (pod"),
+    ],
+)
+async def test_a_probe_that_fails_is_told_by_the_kubelets_event(kube: Harness, message: str, said: str) -> None:
+    """What an exec probe printed is the container's own text, and isn't repeated."""
+    body = kube.deployment()
+    pod = await not_ready(kube, body, {"running": {"startedAt": "2026-01-01T00:00:00Z"}})
+    obj = await until(kube, body, lambda health: health.status == Status.IN_PROGRESS)
+    assert (await diagnose(kube.client, obj)).startswith("NotReady: container web: it runs, but isn't ready")
+    await kube.create_as("kubelet", event(pod, "2026-01-01T00:00:00Z", "Readiness probe failed: dial tcp: too early"))
+    await kube.create_as("kubelet", event(pod, "2026-01-01T00:05:00Z", message))
+    told = await diagnose(kube.client, obj)
+    assert said in told
+    assert "hunter2" not in told
+
+
+async def test_pods_that_may_not_be_read_are_no_error(kube: Harness, cluster: Cluster, connection: Connection) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "poor", "namespace": kube.namespace}}
+    await kube.create_as("kubectl", account)
+    path = f"/api/v1/namespaces/{kube.namespace}/serviceaccounts/poor/token"
+    token = (await kube.client.request("POST", path, body=b'{"spec": {}}')).json()["status"]["token"]
+    poor = msgspec.structs.replace(connection, certificate=None, key=None, authorization=f"Bearer {token}")
+    client = await client_of(poor, cluster, Secrets())
+    body = asking(kube.deployment(), "100")
+    said = await diagnose(client, await kube.create_as("kubectl", body))
+    await client.close()
+    assert said.startswith("why isn't known: replicasets.apps is forbidden")
+
+
+async def not_ready(kube: Harness, body: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """A Deployment's one pod, rolled out, then as its kubelet reports a container that isn't ready any more."""
     await kube.create_as("kubectl", body)
     await until(kube, body, current)
     pods = f"/api/v1/namespaces/{kube.namespace}/pods"
+    pod: dict[str, Any]
     [pod] = (await kube.client.request("GET", pods)).json()["items"]
-    state = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "nginx:1"'}}
-    status = {**pod["status"]["containerStatuses"][0], "ready": False, "started": False, "state": state}
+    status = {**pod["status"]["containerStatuses"][0], "ready": False, "state": state}
     conditions = [{**one, "status": "False"} if "Ready" in one["type"] else one for one in pod["status"]["conditions"]]
     await kube.client.request(
         "PATCH",
@@ -149,10 +197,21 @@ async def test_an_image_that_cannot_be_pulled_as_a_kubelet_says_it(kube: Harness
         body=orjson.dumps({"status": {"containerStatuses": [status], "conditions": conditions}}),
         content_type="application/merge-patch+json",
     )
-    obj = await until(kube, body, lambda health: health.status == Status.IN_PROGRESS)
-    assert "0 of 1 replicas are available" in assess(obj).message
-    said = await diagnose(kube.client, obj)
-    assert said == f'ImagePullBackOff: container web: Back-off pulling image "nginx:1" (pod {pod["metadata"]["name"]})'
+    return pod
+
+
+def event(pod: dict[str, Any], time: str, message: str) -> dict[str, Any]:
+    names = {field: pod["metadata"][field] for field in ("name", "namespace", "uid")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"probe-{time[14:16]}", "namespace": names["namespace"]},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", **names},
+        "type": "Warning",
+        "reason": "Unhealthy",
+        "message": message,
+        "lastTimestamp": time,
+    }
 
 
 async def test_a_job_runs_to_its_end(kube: Harness) -> None:

@@ -82,7 +82,9 @@ class Proxy:
         self._open: set[Any] = set()
 
     async def __aenter__(self) -> Proxy:
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._kube.client._context or True))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._kube.client._pool._context or True)
+        )
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._pass)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)

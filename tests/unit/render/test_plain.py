@@ -188,6 +188,30 @@ def test_a_manifest_of_a_list_can_be_refused_too() -> None:
     assert error_of(data).startswith("base/a.yaml:8: metadata.labels: ")
 
 
+@pytest.mark.parametrize(
+    "annotation", ["argocd.argoproj.io/hook: PreSync", "helm.sh/hook: pre-install", "helm.sh/hook: test"]
+)
+def test_a_hook_may_have_a_generated_name(annotation: str) -> None:
+    (hook,) = parse_file(wrong(metadata=f"generateName: migrate-\n  annotations: {{{annotation}}}"), "a.yaml")
+    assert (hook.name, hook.generated) == ("migrate-", True)
+    (named,) = parse_file(wrong(metadata=f"name: a\n  generateName: b-\n  annotations: {{{annotation}}}"), "a.yaml")
+    assert (named.name, named.generated) == ("a", False)
+
+
+@pytest.mark.parametrize("name", ["1", "a/b", "[a]", "'%2e'", "a" * 254])
+def test_a_generated_name_is_as_strict_as_another(name: str) -> None:
+    data = wrong(metadata=f"generateName: {name}\n  annotations: {{argocd.argoproj.io/hook: PreSync}}")
+    assert error_of(data).startswith("base/a.yaml:4: metadata.generateName: expected")
+
+
+def test_an_object_in_a_wave_is_no_hook_and_has_a_name_of_its_own() -> None:
+    data = wrong(metadata='generateName: a-\n  annotations: {argocd.argoproj.io/sync-wave: "1"}')
+    assert "needs a fixed metadata.name" in error_of(data)
+    assert "metadata.annotations: expected a mapping" in error_of(
+        wrong(metadata="generateName: a-\n  annotations: [a]")
+    )
+
+
 def test_values_of_a_secret_are_in_no_message() -> None:
     for data in (
         b"apiVersion: v1\nkind: Secret\nmetadata: {name: a, annotations: {x: [canary]}}\n",

@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
     "sync": "windlass.cli.act",
+    "approve": "windlass.cli.act",
     "delete": "windlass.cli.act",
 }
 

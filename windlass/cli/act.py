@@ -61,6 +61,29 @@ def _tell(now: state.ApplicationState) -> int:
 
 @click.command()
 @click.argument("application")
+def approve(application: str) -> None:
+    """Let the commit that APPLICATION waits at delete what it no longer names, whatever its prune limit."""
+    raise SystemExit(asyncio.run(_approve(application)))
+
+
+async def _approve(application: str) -> int:
+    async with connect(load_settings()) as (redis, queue, catalog):
+        document = catalog.applications.get(application)
+        if document is None:
+            raise WindlassError(f"no valid document of an application {application} in {load_settings().documents}")
+        now = await state.read_state(redis, application)
+        if now.phase == "Synced" or not now.wanted:
+            click.echo(f"{application}: nothing waits for an approval")
+            return 1
+        await redis.hset(state.application_key(application), "approved", now.wanted)
+        view = catalog.sources[document.source.id]
+        await queue.nudge(view.id, digest=view.digest, reason="windlass approve", dirty=[application])
+        click.echo(f"{application}: approved at {now.wanted[:10]}")
+        return 0
+
+
+@click.command()
+@click.argument("application")
 @click.option("--cluster", help="Where it is, if its document is gone.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--yes", is_flag=True, help="Don't ask.")

@@ -73,7 +73,9 @@ class Sandbox:
             if await probe.wait() == 0:
                 self._fence, self.isolated = fence, True
         if not self.isolated:
-            log.warning("render.not_isolated", reason="no user and network namespaces: remote inputs are refused by name only")
+            log.warning(
+                "render.not_isolated", reason="no user and network namespaces: remote inputs are refused by name only"
+            )
 
     async def run(
         self,

@@ -43,8 +43,10 @@ class Scratch:
         for left in self._place.glob(f"{_PREFIX}*"):
             _remove_abandoned(left)
         self._root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._place))
-        self._lock = os.open(self._root / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        unlocked = self._root / f"{_LOCK}-new"
+        self._lock = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unlocked.rename(self._root / _LOCK)  # whoever sees it under this name finds it locked
 
     def close(self) -> None:
         if self._root is not None:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import msgspec
+
 from windlass.documents import syntax
 from windlass.documents.base import SecretRef, Strict
 from windlass.yamls import Path
@@ -42,7 +44,7 @@ class HelmOptions(Strict, frozen=True):
     release: str | None = None  # the application's name by default
     chart: ChartSource | None = None  # instead of the chart at the source's path
     values_files: tuple[str, ...] = ()  # the last one counts most
-    values: dict[str, Any] = {}  # count more than any file
+    values: dict[str, Any] = msgspec.field(default_factory=dict)  # count more than any file
     skip_crds: bool = False  # leave out what is in crds/
     skip_hooks: bool = False
     kube_version: str | None = None  # the cluster's by default
@@ -62,7 +64,7 @@ class KustomizePatch(Strict, frozen=True):
     """As in kustomization.yaml: a strategic merge or JSON 6902 patch; ``target`` selects what a JSON 6902 one is for."""
 
     patch: str
-    target: dict[str, str] = {}
+    target: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class KustomizeOptions(Strict, frozen=True):
@@ -71,8 +73,8 @@ class KustomizeOptions(Strict, frozen=True):
     namespace: str | None = None
     name_prefix: str | None = None
     name_suffix: str | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
     images: tuple[KustomizeImage, ...] = ()
     components: tuple[str, ...] = ()
     patches: tuple[KustomizePatch, ...] = ()
@@ -87,10 +89,10 @@ class JsonnetOptions(Strict, frozen=True):
 
     file: str = "main.jsonnet"  # below the source's path
     libraries: tuple[str, ...] = ()  # folders that imports are looked for in, after the importing file's own
-    external: dict[str, str] = {}  # std.extVar
-    external_code: dict[str, str] = {}
-    arguments: dict[str, str] = {}  # top-level arguments
-    arguments_code: dict[str, str] = {}
+    external: dict[str, str] = msgspec.field(default_factory=dict)  # std.extVar
+    external_code: dict[str, str] = msgspec.field(default_factory=dict)
+    arguments: dict[str, str] = msgspec.field(default_factory=dict)  # top-level arguments
+    arguments_code: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class SopsOptions(Strict, frozen=True):

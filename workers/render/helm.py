@@ -30,6 +30,8 @@ _SPEED = {"GOGC": "400", "GOMEMLIMIT": "512MiB", "GOMAXPROCS": "4", "HELM_NO_PLU
 _SOURCE = re.compile(rb"\s*# Source: ([^\r\n]+)")
 _TEMPLATE = re.compile(r"([A-Za-z0-9._-]+/(?:templates|crds|charts)/[^\s:()]+?):(\d+)")
 
+Read = Callable[[str], Awaitable[bytes]]
+"""The content of a file of the commit, by path."""
 Pull = Callable[[ChartSource], Awaitable[bytes]]
 """The archive of a chart that is not in the repository; raises RenderError where it isn't allowed or isn't there."""
 
@@ -67,7 +69,7 @@ class Target(NamedTuple):
 
 
 async def prepare(
-    tree: CommitTree, folder: str, options: HelmOptions, read: Callable[[str], Awaitable[bytes]], pull: Pull
+    tree: CommitTree, folder: str, options: HelmOptions, *, read: Read, read_values: Read, pull: Pull
 ) -> Prepared:
     """Gather the chart in ``folder`` (or the one that ``options`` name), its dependencies, and its values.
 
@@ -81,7 +83,9 @@ async def prepare(
         at = folder
         name = await gathering.folder(folder)
         prefixes = {f"{name}/": f"{folder}/" if folder else ""}
-    values = dict([await gathering.values(folder, path, index) for index, path in enumerate(options.values_files)])
+    values = dict(
+        [await gathering.values(folder, path, index, read_values) for index, path in enumerate(options.values_files)]
+    )
     if options.values:
         values[f"{VALUES}/inline.yaml"] = "the application's values"
         gathering.files[f"{VALUES}/inline.yaml"] = orjson.dumps(options.values)
@@ -91,7 +95,7 @@ async def prepare(
 
 
 class _Gathering:
-    def __init__(self, tree: CommitTree, read: Callable[[str], Awaitable[bytes]], pull: Pull) -> None:
+    def __init__(self, tree: CommitTree, read: Read, pull: Pull) -> None:
         self._tree, self._read, self._pull = tree, read, pull
         self.files: dict[str, bytes] = {}
         self.inputs: dict[str, str] = {}
@@ -116,14 +120,14 @@ class _Gathering:
         await self._depend(found, at=f"{PULLED}/{top}", home=None, chain=(), named=f"{name}/")
         return f"{PULLED}/{top}", name
 
-    async def values(self, folder: str, path: str, index: int) -> tuple[str, str]:
+    async def values(self, folder: str, path: str, index: int, read: Read) -> tuple[str, str]:
         """Take in a values file: where it is in the scratch folder (a name without commas, at which Helm would split),
         and in the repository."""
         at = join(folder, path)
         if at is None:
             raise RenderError(f"the values file {path} leads out of the repository")
         self.inputs[at] = self._tree.oid(at)
-        self.files[f"{VALUES}/{index}.yaml"] = await self._read(at)
+        self.files[f"{VALUES}/{index}.yaml"] = await read(at)
         return f"{VALUES}/{index}.yaml", at
 
     async def _chart(self, home: str, at: str) -> chart.Chart:

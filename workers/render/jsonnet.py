@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from workers.render.scratch import Scratch
 
 MAX_FILES = 2_000
 MAX_BYTES = 32 << 20
+VERSION = metadata.version("jsonnet")
 MAX_DEPTH = 32
 """How deep objects by name may be nested."""
 
@@ -101,7 +103,7 @@ async def evaluate(
         raise RenderError("the value is no JSON", closure.main) from None
 
 
-def _objects(value: Any, file: str, depth: int = 0) -> Any:
+def _objects(value: Any, file: str, depth: int = 0) -> Iterator[dict[str, Any]]:
     """The objects in a value: one, a list of them, or a mapping to them (as deep as programs nest them)."""
     if depth > MAX_DEPTH:
         raise RenderError(f"objects are nested more than {MAX_DEPTH} deep", file)
@@ -114,7 +116,7 @@ def _objects(value: Any, file: str, depth: int = 0) -> Any:
         raise RenderError("expected Kubernetes objects (with apiVersion and kind), in lists or by name", file)
 
 
-def dump(objects: list[Mapping[str, Any]]) -> bytes:
+def dump(objects: Iterable[Mapping[str, Any]]) -> bytes:
     """The objects as documents, as other renderers print them."""
     return b"".join(b"---\n" + orjson.dumps(item) + b"\n" for item in objects)
 

@@ -24,7 +24,9 @@ _REFUSED = {
     "helmChartInflationGenerator": "charts inside of a kustomization are not rendered",
     "helmGlobals": "charts inside of a kustomization are not rendered",
 }
-_PLUGIN_FIELDS = ("generators", "transformers", "validators")
+_BASES = ("resources", "bases", "components")
+_FILES = ("crds", "configurations")
+_PLUGINS = ("generators", "transformers", "validators")
 _FUNCTIONS = ("config.kubernetes.io/function", "config.k8s.io/function")
 
 
@@ -69,7 +71,8 @@ def names_of(folder: str) -> list[str]:
 
 
 class _Text(NamedTuple):
-    """A document, and where it is from: ``folder`` is what its paths are relative to; ``inline`` the line of the field that holds it."""
+    """A document, and where it is from: ``folder`` is what its paths are relative to; ``inline`` the line of the field that
+    holds it."""
 
     value: dict[str, Any]
     parsed: Parsed
@@ -130,32 +133,34 @@ class _Resolver:
             raise RenderError(error.message, file, inline or error.line) from None
 
     def _follow(self, text: _Text, chain: tuple[str, ...]) -> None:
+        """Everything that one kustomization file names."""
         for field, reason in _REFUSED.items():
             for at, value in _fields(text.value, field, ()):
                 if value:
                     raise text.wrong(at, reason)
-        for field in ("resources", "bases", "components"):
+        for field in _BASES:
             for at, entry in self._entries(text, field):
                 self._base(text, at, entry, chain, folder_only=field != "resources")
-        for field in ("crds", "configurations"):
+        for field in _FILES:
             for at, entry in self._entries(text, field):
                 self._file(text, at, entry)
-        for field in _PLUGIN_FIELDS:
+        for field in _PLUGINS:
             for at, entry in self._entries(text, field):
                 self._plugin(text, at, entry, chain)
         self._patches(text)
+        self._generators(text)
+
+    def _generators(self, text: _Text) -> None:
         for field in ("configMapGenerator", "secretGenerator"):
             for at, generator in _mappings(text, field, ()):
                 self._generator(text, at, generator, secret=field == "secretGenerator")
-        for at, replacement in _mappings(text, "replacements", ()):
-            self._path_of(text, at, replacement)
-        for at, openapi in _fields(text.value, "openapi", ()):
-            self._path_of(text, at, openapi)
 
     def _patches(self, text: _Text) -> None:
-        for field in ("patches", "patchesJson6902"):
+        for field in ("patches", "patchesJson6902", "replacements"):
             for at, patch in _mappings(text, field, ()):
                 self._path_of(text, at, patch)
+        for at, openapi in _fields(text.value, "openapi", ()):
+            self._path_of(text, at, openapi)
         for at, entry in self._entries(text, "patchesStrategicMerge"):
             self._file_or_inline(text, at, entry)
 

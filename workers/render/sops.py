@@ -1,8 +1,8 @@
 """Files encrypted with SOPS (https://getsops.io), decrypted by its own program: in on standard input, out on standard output.
 
-What must hold: what is decrypted is never on a disk; keys are the operator's, named by the application's document: a file that asks
-for another kind of key is refused before the program starts, because its metadata would choose which server gets our credentials;
-the program has no network unless a cloud's KMS is allowed, and nothing of the tree can make it run something.
+What must hold: what is decrypted is never on a disk; keys are the operator's, named by the application's document: a file that
+asks for other kinds of keys is refused before the program starts, because its metadata would choose which server gets our
+credentials; the program has no network unless a cloud's KMS is allowed, and nothing of the tree can make it run something.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ _MARKS = re.compile(rb'^sops:\s*$|^sops_mac=|"sops"\s*:\s*\{|^\[sops\]\s*$', re.
 _ENCRYPTED = b"ENC[AES256_GCM,"
 _FLAT = re.compile(r"^sops_([a-z_]+?)__(?:list|map)_", re.MULTILINE)
 _FIELDS = {"age": "age", "pgp": "pgp", "kms": "aws", "gcp_kms": "gcp", "azure_kv": "azure", "hc_vault": "vault"}
-_GROUPS = "key_groups"
 _ENVIRONMENT: dict[CloudKeys, tuple[str, ...]] = {
     "aws": ("AWS_",),
     "gcp": ("GOOGLE_", "CLOUDSDK_"),
@@ -89,12 +88,15 @@ class Sops:
         if not asked & allowed:
             names = ", ".join(sorted(asked)) or "none"
             raise RenderError(f"is encrypted for keys of other kinds ({names}) than the application's", file)
-        if foreign := (asked & set(_ENVIRONMENT)) - allowed:
+        foreign = (asked & set(_ENVIRONMENT)) - allowed
+        if foreign and (options.cloud or not self._sandbox.isolated):
             raise RenderError(
                 f"asks for keys of {', '.join(sorted(foreign))}, which its application does not allow", file
             )
-        if "vault" in asked and self._environ.get("VAULT_ADDR", "").rstrip("/") not in _addresses(data, kind):
-            raise RenderError("asks for keys of another Vault than the worker's VAULT_ADDR", file)
+        if "vault" in asked & allowed:
+            ours = self._environ.get("VAULT_ADDR", "").rstrip("/")
+            if kind not in ("yaml", "json") or any(address != ours for address in _vaults(data, kind, file)):
+                raise RenderError("asks for keys of another Vault than the worker's VAULT_ADDR", file)
 
     async def _keys(self, made: Folder, options: SopsOptions, file: str) -> dict[str, str]:
         environment: dict[str, str] = {}
@@ -135,15 +137,19 @@ def _kind(file: str) -> str:
     return {"yaml": "yaml", "yml": "yaml", "json": "json", "env": "dotenv", "ini": "ini"}.get(suffix, "binary")
 
 
-def _metadata(data: bytes, kind: str, file: str) -> list[dict[str, Any]]:
+def _holders(data: bytes, kind: str, file: str) -> list[dict[str, Any]]:
+    """The mappings of keys in a file's metadata: its own, and those of groups of keys."""
     try:
-        if kind == "yaml":
-            values = [document.value for document in load_all(data)]
-        else:
-            values = [orjson.loads(data)]
+        values = [parsed.value for parsed in load_all(data)] if kind == "yaml" else [orjson.loads(data)]
     except (YamlError, orjson.JSONDecodeError):
         raise RenderError("carries SOPS' mark, but can't be read", file) from None
-    return [value["sops"] for value in values if isinstance(value, dict) and isinstance(value.get("sops"), dict)]
+    found: list[dict[str, Any]] = []
+    for value in values:
+        metadata = value.get("sops") if isinstance(value, dict) else None
+        if isinstance(metadata, dict):
+            groups = metadata.get("key_groups")
+            found += [metadata, *(group for group in groups or () if isinstance(group, dict))]
+    return found
 
 
 def _asked(data: bytes, kind: str, file: str) -> set[str]:
@@ -155,17 +161,13 @@ def _asked(data: bytes, kind: str, file: str) -> set[str]:
         if re.search(r"^(sops_)?key_groups", text, re.MULTILINE):
             raise RenderError("has groups of keys, which this format is not read with", file)
         return {_FIELDS[name] for name in _FLAT.findall(text) if name in _FIELDS}
-    found: set[str] = set()
-    for metadata in _metadata(data, kind, file):
-        for holder in (metadata, *(group for group in metadata.get(_GROUPS) or () if isinstance(group, dict))):
-            found |= {_FIELDS[name] for name in _FIELDS if holder.get(name)}
-    return found
+    return {_FIELDS[name] for holder in _holders(data, kind, file) for name in _FIELDS if holder.get(name)}
 
 
-def _addresses(data: bytes, kind: str) -> set[str]:
-    """The Vault that a file's metadata asks: "" never stands for one."""
-    found = set(re.findall(rb"""vault_address["']?\s*[:=]\s*["']?(https?://[^\s"',]+)""", data))
-    return {found.pop().decode("utf-8", "replace").rstrip("/")} if len(found) == 1 and kind else set()
+def _vaults(data: bytes, kind: str, file: str) -> set[str]:
+    """The addresses of the Vaults that the file's metadata asks: they would get our token."""
+    keys = [key for holder in _holders(data, kind, file) for key in holder.get("hc_vault") or ()]
+    return {str(key.get("vault_address")).rstrip("/") if isinstance(key, dict) else "" for key in keys}
 
 
 def _reason(said: str) -> str:

@@ -65,10 +65,8 @@ class Sops:
         self._check(data, kind, file, options)
         async with self._scratch.folder({}) as made:
             environment = await self._keys(made, options, file)
-            command = [
-                program.path, "--disable-version-check", "decrypt",
-                "--input-type", kind, "--output-type", kind, "/dev/stdin",
-            ]  # fmt: skip
+            types = ("--input-type", kind, "--output-type", kind)
+            command = [program.path, "--disable-version-check", "decrypt", *types, "--filename-override", f"in.{kind}"]
             finished = await self._sandbox.run(
                 command,
                 folder=made.files,

@@ -220,8 +220,7 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
         ("Application", "sync: {dependsOn: []}", "spec.sync.dependsOn"),
         ("Application", "sync: {ignore: []}", "spec.sync.ignore"),
         ("Application", "sync: {timeout: 5m}", "spec.sync.timeout"),
-        ("Application", "sources: [{repository: a, branch: b, helm: {}}]", "spec.sources[0].helm"),
-        ("Application", "sources: [{repository: a, branch: b, kustomize: {}}]", "spec.sources[0].kustomize"),
+        ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
         ("Application", "sources: [{repository: a, branch: b}, {repository: c, branch: b}]", "spec.sources[1]"),
     ],
 )

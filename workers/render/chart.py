@@ -24,13 +24,14 @@ MAX_MEMBERS = 10_000
 MAX_NESTED = 4
 """Archives in archives."""
 
-_ACTION = re.compile(rb"\{\{-?(?!\s*/\*)(.*?)\}\}", re.DOTALL)
+_ACTION = re.compile(rb"\{\{-?+(?!\s*/\*)(.*?)\}\}", re.DOTALL)
+_STRING = re.compile(rb'"(?:\\.|[^"\\])*"')
 _RANDOM = re.compile(
-    rb"\b(rand(AlphaNum|Alpha|Ascii|Numeric|Bytes|Int)|shuffle|uuidv4|now|ago|htpasswd|bcrypt|encryptAES"
+    rb"(?<![.$\w])(rand(AlphaNum|Alpha|Ascii|Numeric|Bytes|Int)|shuffle|uuidv4|now|ago|htpasswd|bcrypt|encryptAES"
     rb"|gen(PrivateKey|CA|SelfSignedCert|SignedCert)(WithKey)?)\b"
 )
 """The functions of Helm and Sprig (https://masterminds.github.io/sprig/) whose value differs from call to call."""
-_LOOKUP = re.compile(rb"\blookup\b")
+_LOOKUP = re.compile(rb"(?<![.$\w])lookup\b")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef", "$schema")
 _META_SCHEMA = re.compile(r"https?://json-schema\.org/")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")
@@ -158,7 +159,7 @@ def facts(files: Mapping[str, bytes]) -> Facts:
     for path, data in _texts(files):
         if path.endswith("values.schema.json"):
             _refuse_references(path, data)
-        for action in _ACTION.findall(data) if b"{{" in data else ():
+        for action in (_STRING.sub(b"", found) for found in _ACTION.findall(data)) if b"{{" in data else ():
             random.update(match[0].decode() for match in _RANDOM.findall(action))
             looks_up = looks_up or bool(_LOOKUP.search(action))
     return Facts(tuple(sorted(random)), looks_up)

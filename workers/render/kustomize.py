@@ -5,7 +5,6 @@ What must hold: without plugins, functions, helm and remote bases; what is writt
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from workers.render.programs import Program
 from workers.render.sandbox import Sandbox
 from workers.render.scratch import Scratch
 
-OVERLAY = ".windlass-overlay"
+OVERLAY, REPOSITORY = "overlay", "repository"
 _SPEED = {"GOGC": "400", "GOMEMLIMIT": "512MiB", "GOMAXPROCS": "4"}
 """Collect garbage rarely: a render is short, and its memory is bounded anyway."""
 
@@ -46,27 +45,29 @@ async def build(
 
     :raises RenderError: with kustomize's own message.
     """
+    laid_over = options is not None and not options.empty
     written, target = dict(files), folder or "."
-    if options is not None and not options.empty:
-        while any(path.startswith(f"{target}/") for path in files) or target in (folder, "."):
-            target = OVERLAY if target in (folder, ".") else target + "-"
-        written[f"{target}/kustomization.yaml"] = orjson.dumps(overlay(folder, options, target))
+    if options is not None and laid_over:  # beside the repository: what it builds upon must not contain it
+        written = {f"{REPOSITORY}/{path}": data for path, data in files.items()}
+        written[f"{OVERLAY}/kustomization.yaml"] = orjson.dumps(overlay(folder, options))
+        secret, target = frozenset(f"{REPOSITORY}/{path}" for path in secret), OVERLAY
     async with scratch.folder(written) as made:
         finished = await sandbox.run(
             [program.path, "build", f"./{target}"], folder=made.files, home=made.home, environment=_SPEED
         )
-        given = Given(str(made.files), written, secret)
+        root = made.files / REPOSITORY if laid_over else made.files
+        given = Given(str(root), written, secret)
         if finished.code:
             raise RenderError(complaint(finished, "kustomize", given), folder or "/")
         return finished.out, warnings(finished.err, given)
 
 
-def overlay(folder: str, options: KustomizeOptions, at: str) -> dict[str, Any]:
-    """The kustomization that lays ``options`` over the one in ``folder``; it stands in the folder ``at``."""
+def overlay(folder: str, options: KustomizeOptions) -> dict[str, Any]:
+    """The kustomization that lays ``options`` over the one in ``folder``."""
     made: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [posixpath.relpath(folder or ".", at)],
+        "resources": [_beside(folder)],
     }
     for field, value in msgspec.to_builtins(options).items():
         if field == "labels":
@@ -74,7 +75,7 @@ def overlay(folder: str, options: KustomizeOptions, at: str) -> dict[str, Any]:
         elif field == "annotations":
             made["commonAnnotations"] = value
         elif field == "components":
-            made["components"] = [posixpath.relpath(path or ".", at) for path in _components(folder, options)]
+            made["components"] = [_beside(path) for path in _components(folder, options)]
         elif value:
             made[field] = value
     return made
@@ -88,3 +89,7 @@ def _components(folder: str, options: KustomizeOptions | None) -> list[str]:
             raise RenderError(f"the component {path} leads out of the repository")
         found.append(at)
     return found
+
+
+def _beside(path: str) -> str:
+    return f"../{REPOSITORY}/{path}".rstrip("/")

@@ -19,7 +19,9 @@ _MOST_WARNINGS = 20
 _NOISE = re.compile(r"^(Error: |Use --debug flag.*$)", re.MULTILINE)
 _REPEATED = re.compile(r'\[patch: ".*"\]|\bmap\[.*\]|\(map\[.*\]\)', re.DOTALL)
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|cred|auth|cert|dsn|connection", re.IGNORECASE)
-_CRASH = re.compile(r"fatal error: (.*out of memory.*)|pthread_create failed|newosproc|MemoryError", re.IGNORECASE)
+_CRASH = re.compile(
+    r"fatal error: (.*out of memory.*)|pthread_create failed|newosproc|MemoryError|std::bad_alloc", re.IGNORECASE
+)
 _DATA = ("data", "stringData")
 
 
@@ -37,6 +39,8 @@ def complaint(finished: Finished, program: str, given: Given) -> str:
         return f"{program} needs more memory than a render may have"
     if finished.code in (-signal.SIGKILL, -signal.SIGXCPU):
         return f"{program} was stopped: it used more processor time than a render may"
+    if finished.code == -signal.SIGABRT:
+        return f"{program} gave up, as programs do that need more memory than a render may have"
     if finished.code < 0:
         return f"{program} was ended by signal {-finished.code}"
     return tidy(finished.err, given) or f"{program} failed with exit code {finished.code}"

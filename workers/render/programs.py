@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from workers.render.commit_tree import RenderError
+from workers.render.sandbox import end, started
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+[0-9A-Za-z.+-]*")
 _ASKED = {
@@ -46,21 +47,24 @@ class Programs:
 
 
 async def _version(name: str, path: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        path,
-        *_ASKED[name],
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={"HOME": "/nonexistent", "HELM_NO_PLUGINS": "1"},
+    process = await started(
+        asyncio.create_subprocess_exec(
+            path,
+            *_ASKED[name],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"HOME": "/nonexistent", "HELM_NO_PLUGINS": "1"},
+            start_new_session=True,
+        )
     )
     try:
         async with asyncio.timeout(_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise RenderError(f"`{name}` does not say which version it is") from None
+    finally:
+        await end(process)
     match = _VERSION.search(output.decode(errors="replace"))
     if match is None:
         raise RenderError(f"`{name}` does not say which version it is")

@@ -255,7 +255,14 @@ class _Render:
 
     def _digest(self, kind: Kind, version: str, inputs: Mapping[str, str], target: Target | None = None) -> str:
         options = (self._source.helm, self._source.kustomize, self._source.jsonnet, self._source.sops)
-        asked: list[Any] = [kind, version, self._source.path, msgspec.to_builtins(options), target and tuple(target), inputs]
+        asked: list[Any] = [
+            kind,
+            version,
+            self._source.path,
+            msgspec.to_builtins(options),
+            target and tuple(target),
+            inputs,
+        ]
         return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def _keep(self, output: Output, size: int) -> Output:

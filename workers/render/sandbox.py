@@ -16,10 +16,10 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -43,7 +43,8 @@ class Limits:
     file: int = 64 * MIB
     """The largest file that it may write."""
     processes: int = 64
-    """Threads count. Holds only where the machine gives it a user namespace, in which it is counted apart."""
+    """Threads count. Holds where the machine gives it a user namespace, in which it is counted apart, and we aren't root:
+    the kernel never counts root's."""
 
 
 class Finished(NamedTuple):
@@ -93,7 +94,7 @@ class Sandbox:
 
         :raises RenderError: it took too long, or said too much; its process group is gone.
         """
-        process = await asyncio.create_subprocess_exec(
+        starting = asyncio.create_subprocess_exec(
             *(() if network else self._fence),
             *command,
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
@@ -104,6 +105,7 @@ class Sandbox:
             start_new_session=True,
             limit=MIB,
         )
+        process = await started(starting)
         try:
             self._restrict(process.pid, counted_apart=self.isolated and not network)
             async with asyncio.timeout(self.limits.seconds):
@@ -112,7 +114,7 @@ class Sandbox:
             name = Path(command[0]).name
             raise RenderError(f"{name} did not finish within {self.limits.seconds:g} s, and was stopped") from None
         finally:
-            await _end(process)
+            await end(process)
 
     def _restrict(self, pid: int, *, counted_apart: bool) -> None:
         limits = {
@@ -134,6 +136,8 @@ class Sandbox:
         assert process.stderr is not None
         out = asyncio.create_task(_read(process.stdout, self.limits.output))
         err = asyncio.create_task(_read_beginning(process.stderr, _COMPLAINT_BYTES))
+        ended = asyncio.create_task(_ended(process.pid))
+        ended.add_done_callback(lambda _: _kill(process.pid))  # what it started would hold its pipes open
         try:
             if stdin:
                 assert process.stdin is not None
@@ -143,8 +147,8 @@ class Sandbox:
                 raise RenderError(f"the rendered objects are more than {self.limits.output} bytes")
             return Finished(await process.wait(), output, (await err).decode(errors="replace"))
         finally:
-            out.cancel()
-            err.cancel()
+            for task in (out, err, ended):
+                task.cancel()
 
 
 def _private(home: Path) -> dict[str, str]:
@@ -180,10 +184,39 @@ async def _read_beginning(pipe: asyncio.StreamReader, keep: int) -> bytes:
     return head
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leave nothing of the process group behind."""
+async def started(starting: Coroutine[Any, Any, asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+    """The process, once it runs. Whoever is cancelled meanwhile leaves none: asyncio alone would."""
+    task = asyncio.create_task(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await end(await task)
+        raise
+
+
+async def _ended(pid: int) -> None:
+    """Until the process has ended; asyncio's own `wait` also waits for whoever holds its pipes."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _kill(group: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(group, signal.SIGKILL)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Leave nothing of the process group behind."""
+    _kill(process.pid)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ENDING_SECONDS):
             await process.wait()

@@ -143,7 +143,7 @@ async def test_a_secret_value_is_not_in_an_error(renderer: Renderer, commit: Com
     files = {
         **RANDOM,
         "db/values.yaml": "password: hunter2-of-the-shop\n",
-        "db/templates/secret.yaml": "{{ fail (printf \"can't use %s\" .Values.password) }}",
+        "db/templates/secret.yaml": '{{ fail (printf "can\'t use %s" .Values.password) }}',
     }
     with pytest.raises(RenderError) as caught:
         await renderer.render(commit(files), source("db"), TARGET)
@@ -179,7 +179,9 @@ async def test_a_link_in_a_chart_is_refused(renderer: Renderer, commit: Committe
 
 
 async def test_a_chart_reads_no_file_outside_of_it(renderer: Renderer, commit: Committer) -> None:
-    template = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ .Files.Get "../README.md" | quote }}}\n'
+    template = (
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ .Files.Get "../README.md" | quote }}}\n'
+    )
     files = {**RANDOM, "README.md": "outside", "db/templates/secret.yaml": template}
     output = await renderer.render(commit(files), source("db"), TARGET)
     assert next(m for m in output.manifests if m.name == "a").body["data"] == {"a": ""}

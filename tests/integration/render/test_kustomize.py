@@ -63,11 +63,7 @@ async def test_what_the_application_lays_over_it(renderer: Renderer, commit: Com
         labels={"team": "shop"},
         images=(KustomizeImage("nginx", new_name="registry.example/nginx", new_tag="2"),),
         components=("../../components/debug",),
-        patches=(
-            KustomizePatch(
-                '[{"op": "add", "path": "/spec/paused", "value": true}]', {"kind": "Deployment"}
-            ),
-        ),
+        patches=(KustomizePatch('[{"op": "add", "path": "/spec/paused", "value": true}]', {"kind": "Deployment"}),),
     )
     output = await renderer.render(commit(OVERLAY), source("base/web", kustomize=options), TARGET)
     by_kind = {manifest.kind: manifest for manifest in output.manifests}
@@ -139,7 +135,11 @@ async def test_a_file_that_was_not_followed_is_missing_and_never_read_from_elsew
 
 @pytest.mark.parametrize("target", ["/proc/self/environ", "../../../etc/passwd", "a.yaml", "x.yaml"])
 async def test_a_link_is_refused(renderer: Renderer, commit: Committer, target: str) -> None:
-    files = {"app/kustomization.yaml": "resources: [x.yaml]", "app/x.yaml": LINK + target, "app/a.yaml": deployment("a")}
+    files = {
+        "app/kustomization.yaml": "resources: [x.yaml]",
+        "app/x.yaml": LINK + target,
+        "app/a.yaml": deployment("a"),
+    }
     with pytest.raises(RenderError, match=r"^app/x\.yaml: is a symbolic link$"):
         await renderer.render(commit(files), source("app"), TARGET)
 

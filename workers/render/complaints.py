@@ -19,9 +19,9 @@ _MOST_WARNINGS = 20
 _NOISE = re.compile(r"^(Error: |Use --debug flag.*$)", re.MULTILINE)
 _REPEATED = re.compile(r'\[patch: ".*"\]|\bmap\[.*\]|\(map\[.*\]\)', re.DOTALL)
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|cred|auth|cert|dsn|connection", re.IGNORECASE)
-_CRASH = re.compile(
-    r"fatal error: (.*out of memory.*)|pthread_create failed|newosproc|MemoryError|std::bad_alloc", re.IGNORECASE
-)
+_CRASH = re.compile(r"out of memory|pthread_create failed|newosproc|MemoryError|std::bad_alloc", re.IGNORECASE)
+_TRACE = re.compile(r"^(SIGSEGV|SIGABRT|fatal error|panic|runtime/cgo): ?.*", re.MULTILINE)
+"""How Go's runtime begins to tell of a crash; short of memory, it may stumble anywhere."""
 _DATA = ("data", "stringData")
 
 
@@ -37,6 +37,10 @@ def complaint(finished: Finished, program: str, given: Given) -> str:
     """Why ``program`` failed."""
     if _CRASH.search(finished.err):
         return f"{program} needs more memory than a render may have"
+    if trace := _TRACE.search(finished.err):
+        return (
+            f"{program} crashed, perhaps as it needs more memory than a render may have: {tidy(trace[0], given)[:200]}"
+        )
     if finished.code in (-signal.SIGKILL, -signal.SIGXCPU):
         return f"{program} was stopped: it used more processor time than a render may"
     if finished.code == -signal.SIGABRT:

@@ -121,7 +121,7 @@ class Sops:
         environment = {"GNUPGHOME": str(ring), "SOPS_GPG_EXEC": gpg, "PATH": os.path.dirname(gpg)}  # noqa: PTH120
         for ref in options.pgp:
             key = self._secrets.resolve(ref)
-            command = [gpg, "--batch", "--quiet", "--no-tty", "--no-autostart", "--import"]
+            command = [gpg, "--batch", "--quiet", "--no-tty", "--import"]
             finished = await self._sandbox.run(
                 command, folder=made.files, home=made.home, stdin=key, environment=environment
             )

@@ -8,6 +8,7 @@ what differs is reported; any other is rendered once.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from workers.render.scratch import Scratch
 
 PULLED = ".windlass-chart"
 VALUES = ".windlass-values"
+ELSEWHERE = "chart:"
+"""Begins the name of an input that is a pinned chart from elsewhere: no commit changes it."""
 MAX_DEPENDENCIES = 64
 
 _SPEED = {"GOGC": "400", "GOMEMLIMIT": "512MiB", "GOMAXPROCS": "4", "HELM_NO_PLUGINS": "1"}
@@ -110,7 +113,7 @@ class _Gathering:
 
     async def pulled(self, source: ChartSource) -> tuple[str, str]:
         """Take in a chart from elsewhere; its folder and name."""
-        archive = await self._pull(source)
+        archive = await self._pulled(source)
         where = f"{source.repository}/{source.name}"
         unpacked = await asyncio.to_thread(chart.unpack, archive, where)
         name = chart.archived_chart(archive, where).name
@@ -129,6 +132,12 @@ class _Gathering:
         self.inputs[at] = self._tree.oid(at)
         self.files[f"{VALUES}/{index}.yaml"] = await read(at)
         return f"{VALUES}/{index}.yaml", at
+
+    async def _pulled(self, source: ChartSource) -> bytes:
+        archive = await self._pull(source)
+        name = f"{ELSEWHERE}{source.repository}/{source.name}@{source.version}"
+        self.inputs[name] = hashlib.sha256(archive).hexdigest()
+        return archive
 
     async def _chart(self, home: str, at: str) -> chart.Chart:
         """Take in the chart in the folder ``home`` of the repository, to be at ``at``."""
@@ -188,7 +197,7 @@ class _Gathering:
             message = f"the dependency {needed.name} is not in charts/, and names no repository"
             raise RenderError(message, found.file, needed.line)
         try:
-            archive = await self._pull(ChartSource(needed.repository, needed.name, version))
+            archive = await self._pulled(ChartSource(needed.repository, needed.name, version))
         except RenderError as error:
             message = f"the dependency {needed.name} is not in charts/: {error.message}"
             raise RenderError(message, found.file, needed.line) from None

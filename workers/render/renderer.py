@@ -41,8 +41,6 @@ OUTPUT_BYTES = 16 << 20
 DECRYPTED_BYTES = 4 << 20
 MAX_BYTES = 64 << 20
 """What the files of one render may hold."""
-CHART = "chart:"
-"""Begins the name of an input that is a pinned chart from elsewhere: no commit changes it."""
 
 
 class RandomField(NamedTuple):
@@ -122,7 +120,7 @@ class Renderer:
 
 def inputs_unchanged(inputs: Mapping[str, str], tree: CommitTree) -> bool:
     """Does the commit of ``tree`` hold the same inputs? Compares ids only; a read folder is one comparison."""
-    return all(tree.oid(path) == oid for path, oid in inputs.items() if not path.startswith(CHART))
+    return all(tree.oid(path) == oid for path, oid in inputs.items() if not path.startswith(helm.ELSEWHERE))
 
 
 class _Render:

@@ -1,4 +1,4 @@
-"""Files encrypted with SOPS' own program: opened with the application's keys, never on a disk, and never with others (threat C3)."""
+"""Files encrypted with SOPS' own program: opened with the application's keys, never on a disk, and never with others."""
 
 from __future__ import annotations
 

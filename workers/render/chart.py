@@ -19,7 +19,7 @@ from windlass.yamls import Parsed, YamlError, load_all
 from workers.render.commit_tree import RenderError, join
 
 MAX_ARCHIVE = 16 << 20
-MAX_UNPACKED = 100 << 20
+MAX_UNPACKED = 32 << 20
 MAX_MEMBERS = 10_000
 MAX_NESTED = 4
 """Archives in archives."""

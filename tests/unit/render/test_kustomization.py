@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.render.memory import LINK, SUBMODULE, commit
 from workers.render.commit_tree import RenderError
@@ -220,3 +225,36 @@ def test_bases_of_bases_end_somewhere() -> None:
 def test_files_that_become_values_of_secrets_are_known() -> None:
     files = {"app/kustomization.yaml": "secretGenerator: [{name: a, files: [k=p.txt]}]", "app/p.txt": "hunter2"}
     assert closure(files).secret == {"app/p.txt"}
+
+
+FIELDS = ["resources", "bases", "components", "crds", "generators", "patches", "patchesStrategicMerge", "replacements"]
+FIELDS += [
+    "configMapGenerator",
+    "secretGenerator",
+    "openapi",
+    "helmCharts",
+    "path",
+    "files",
+    "envs",
+    "env",
+    "Resources",
+]
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["a.yaml", "..", "../..", "/", "", ".", "{a: b}", "k=", "\n"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), values, max_size=4))
+def test_any_kustomization_is_resolved_or_refused(fields: dict[str, Any]) -> None:
+    files = {"app/kustomization.yaml": json.dumps(fields), "app/a.yaml": OBJECT, "secret.yaml": OBJECT}
+    try:
+        found = closure(files)
+    except RenderError as error:
+        assert str(error)  # noqa: PT017 - either is right
+    else:
+        assert set(found.files) <= {"app/kustomization.yaml", "app/a.yaml"}

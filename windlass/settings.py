@@ -53,6 +53,11 @@ TABLE = (
     ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
     Variable("WINDLASS_WATCH", "true", "may this worker watch the clusters for drift? One of those that may does"),
+    Variable(
+        "WINDLASS_CHARTS",
+        "",
+        "beginnings of the addresses that charts may be pulled from, with spaces between (`https://…`, `oci://…`)",
+    ),
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
@@ -80,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True):
     poll_seconds: float
     url: str | None
     watch: bool
+    charts: tuple[str, ...]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -108,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True):
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
+            charts=tuple(read.text("WINDLASS_CHARTS").split()),
         )
 
     def __repr__(self) -> str:

@@ -31,6 +31,7 @@ from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
 from workers.render.tree import Rendered
+from workers.rendering import render
 from workers.rollout import Rollout, hooks_digest, look_again_in, wait_for
 from workers.writes import Progress, Writer
 
@@ -181,8 +182,8 @@ class ApplicationRun:
         state = self.state
         return bool(state.revision) and state.document == self._digest and not state.whole
 
-    async def _render(self, place: int, at: SourceAt) -> Output | None:
-        return None
+    async def _render(self, at: SourceAt) -> Output | None:
+        return await render(self._context, self._cluster, self.application, at)
 
     # -- apply and prune ------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class ClusterAccess:
         self.discovery = Discovery(client)
         self.limiter = client.limiter
         self._applysets: dict[str, ApplySet] = {}
+        self._version = ""
 
     def applyset(self, application: str) -> ApplySet:
         """The application's ApplySet; it remembers what its parent says, so that most runs need not ask."""
@@ -85,6 +86,13 @@ class ClusterAccess:
         return await prune.prune(
             client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline, seen=seen
         )
+
+    async def version(self) -> str:
+        """The cluster's version, such as ``v1.36.3``; asked once."""
+        if not self._version:
+            answer = (await self.client.request("GET", "/version")).json()
+            self._version = str(answer.get("gitVersion", ""))
+        return self._version
 
     async def metadata(self, key: ObjectKey, api_version: str) -> dict[str, Any] | None:
         """The object's metadata; None: it isn't there, or not even its kind."""

@@ -22,6 +22,8 @@ from windlass.state import application_key
 from workers.aiogit import GitRepository, Remote
 from workers.cluster import Clusters
 from workers.health import CompiledRules, Sandbox
+from workers.render.charts import Charts
+from workers.render.renderer import Renderer
 
 log = structlog.get_logger(__name__)
 
@@ -106,8 +108,17 @@ class Context:
         self.repositories = Repositories(settings.data / "git", self.secrets)
         self.clusters = Clusters(self.secrets)
         self.dependents = _dependents(self.catalog)
+        self._charts = Charts(settings.charts, settings.data / "charts")
+        self.renderer = Renderer(self.secrets, pull=self._charts.pull)
+        self._renderer_opened: asyncio.Task[None] | None = None
         self._sandbox = Sandbox()
         self._rules: dict[str, tuple[tuple[HealthRule, ...], CompiledRules]] = {}
+
+    async def open_renderer(self) -> None:
+        """What programs need is looked for when one is needed first."""
+        if self._renderer_opened is None:
+            self._renderer_opened = asyncio.create_task(self.renderer.open())
+        await asyncio.shield(self._renderer_opened)
 
     def health_rules(self, application: Application) -> CompiledRules | None:
         """The application's own rules of health, compiled once for each version of its document."""
@@ -160,6 +171,8 @@ class Context:
         await self.repositories.close()
         await self.clusters.close()
         await asyncio.to_thread(self._sandbox.close)
+        await self._charts.close()
+        self.renderer.close()
 
 
 def _dependents(catalog: Catalog) -> dict[str, list[Application]]:

@@ -47,15 +47,16 @@ class Desired(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a renderer made of a source."""
+    """What a renderer made of a source. ``random``: by an object's place, the paths of what no two renders share."""
 
     manifests: Sequence[Manifest]
     inputs: Mapping[str, str]
     warnings: tuple[str, ...]
+    random: Mapping[int, tuple[tuple[str | int, ...], ...]]
 
 
-Rendering = Callable[[int, SourceAt], Awaitable[Output | None]]
-"""Renders the source of that place; None: it is plain manifests."""
+Rendering = Callable[[SourceAt], Awaitable[Output | None]]
+"""Renders a source; None: it is plain manifests."""
 Changes = Callable[[], list[Change] | None]
 """The files that differ from those applied last; None: all of them must be looked at."""
 
@@ -68,7 +69,7 @@ async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Ch
     wanted, before, errors, files = list[Sketch](), list[Sketch](), list[ObjectError](), set[str]()
     inputs, warnings, manifests, by_changes = dict[int, Inputs](), list[str](), _BySource(), False
     for place, at in enumerate(sources):
-        output = await rendering(place, at)
+        output = await rendering(at)
         if output is None:
             reader = ManifestReader(at.repository)
             changed = changes() if len(sources) == 1 else None
@@ -83,18 +84,20 @@ async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Ch
         else:
             inputs[place] = output.inputs
             warnings += output.warnings
-            wanted += await _sketches(output.manifests, place, secret_key)
+            wanted += await _sketches(output, place, secret_key)
             manifests.add(place, _Rendered(output.manifests))
     rendered = Rendered(wanted, before, errors, frozenset(files))
     return Desired(rendered, by_changes, inputs, tuple(warnings), manifests)
 
 
-async def _sketches(manifests: Sequence[Manifest], place: int, secret_key: bytes) -> list[Sketch]:
+async def _sketches(output: Output, place: int, secret_key: bytes) -> list[Sketch]:
     """In slices: hashing thousands of objects must not hold the loop."""
     found: list[Sketch] = []
     slice_end = time.monotonic() + SLICE_SECONDS
-    for index, manifest in enumerate(manifests):
-        found.append(sketch(manifest, "", index, secret_key)._replace(source=place))
+    for index, manifest in enumerate(output.manifests):
+        paths = output.random.get(index, ())
+        made = sketch(manifest, "", index, secret_key, random=paths)
+        found.append(made._replace(source=place) if place else made)
         if time.monotonic() >= slice_end:
             await asyncio.sleep(0)
             slice_end = time.monotonic() + SLICE_SECONDS

@@ -19,6 +19,7 @@ from windlass.documents.types import Limits
 from workers.directives import PLAIN, Directives, directives
 from workers.kube.keys import ObjectKey, group_kind_of
 from workers.render.plain import Manifest
+from workers.render.random_values import FieldPath, without
 
 Scope = Callable[[str, str], bool | None]
 """(apiVersion, kind) -> is it namespaced? None: the cluster doesn't know the kind."""
@@ -69,6 +70,7 @@ class Sketch(NamedTuple):
     source: int = 0  # the place of its source in the application
     directives: Directives = PLAIN
     generated: bool = False  # the name is only the beginning of one
+    random: tuple[FieldPath, ...] = ()  # what no two renders share: the cluster's values are kept
 
 
 class Wanted(NamedTuple):
@@ -121,8 +123,11 @@ def content_hash(content: Mapping[str, Any], key: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def sketch(manifest: Manifest, blob: str, place: int, secret_key: bytes) -> Sketch:
-    """What to remember of ``manifest``. Its namespace is in the object's key, so the hash can do without."""
+def sketch(
+    manifest: Manifest, blob: str, place: int, secret_key: bytes, *, random: tuple[FieldPath, ...] = ()
+) -> Sketch:
+    """What to remember of ``manifest``. Its namespace is in the object's key, so the hash can do without; so it must
+    without what is ``random``."""
     metadata = {k: v for k, v in manifest.body["metadata"].items() if k != "namespace"}
     body = {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
     return Sketch(
@@ -130,13 +135,14 @@ def sketch(manifest: Manifest, blob: str, place: int, secret_key: bytes) -> Sket
         manifest.kind,
         manifest.namespace,
         manifest.name,
-        content_hash(body, secret_key),
+        content_hash(without(body, random), secret_key),
         manifest.file,
         manifest.line,
         blob,
         place,
         _defines(manifest),
         generated=manifest.generated,
+        random=random,
         directives=directives(
             manifest.body["metadata"].get("annotations"), group_kind_of(manifest.api_version, manifest.kind)
         ),

@@ -26,6 +26,7 @@ from workers.kube.discovery import Resource
 from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
 from workers.plan import Entry, ObjectError, Plan, Wanted, body
+from workers.render.random_values import kept
 
 RECORD_EVERY = 200
 """Objects applied between two records of progress."""
@@ -150,9 +151,12 @@ class Writer:
         :raises ApiError: the server refused it.
         """
         previous = self._manifests.manifest(wanted.previous) if wanted.previous else None
+        wished = body(self._manifests.manifest(wanted.sketch), wanted.key)
+        if wanted.sketch.random and (live := await self.cluster.read(wanted.key)) is not None:
+            wished = kept(wished, live, wanted.sketch.random)
         return await self._applier.apply(
             resource,
-            body(self._manifests.manifest(wanted.sketch), wanted.key),
+            wished,
             digest=digest,
             previous=body(previous, wanted.key) if previous else None,
             deadline=self.lease.remaining,

@@ -87,6 +87,7 @@ def receiver() -> Iterator[tuple[str, queue.Queue[Delivery]]]:
         ("kwok", ["--version"], "v0.8.0"),
         ("helm", ["version", "--short"], "v3.22.0"),
         ("kustomize", ["version"], "v5.8.2"),
+        ("sops", ["--disable-version-check", "--version"], "3.13.3"),
     ],
 )
 def test_a_program_is_the_pinned_one(part: str, arguments: list[str], version: str) -> None:

@@ -71,6 +71,7 @@ PARTS = {
         15,
         variables=("sigs.k8s.io/kustomize/api/provenance.version=v5.8.2",),
     ),
+    "sops": Part("sops", "github.com/getsops/sops/v3/cmd/sops", 100),
 }
 
 

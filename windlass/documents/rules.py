@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import accounts, health, limits, ordering, signing, syntax
+from windlass.documents import accounts, health, limits, ordering, rendering, signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -34,7 +34,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
-NOT_BUILT_IN_SOURCE = ("helm", "kustomize", "jsonnet", "chart")
+NOT_BUILT_IN_SOURCE = ("chart",)
 
 
 def not_built(kind: str, spec: Any) -> Iterator[Path]:
@@ -58,6 +58,8 @@ def not_built(kind: str, spec: Any) -> Iterator[Path]:
 
 def _secret_references(value: Any, path: Path) -> Iterator[Path]:
     """References to Secrets of a cluster: `{secret: {name, key}}`."""
+    if path[-2:] == ("helm", "values"):
+        return  # the chart's own words
     if isinstance(value, dict):
         if set(value) == {"secret"} and isinstance(value["secret"], dict):
             yield (*path, "secret")
@@ -217,3 +219,21 @@ def _source(source: Source) -> Iterator[tuple[Path, str]]:
             yield ("semver",), str(error)
     if not syntax.valid_folder(source.path):
         yield ("path",), "expected a folder of the repository, without a leading or trailing /, . or .."
+    yield from _renderers(source)
+
+
+def _renderers(source: Source) -> Iterator[tuple[Path, str]]:
+    if sum(options is not None for options in (source.helm, source.kustomize, source.jsonnet)) > 1:
+        yield (), "expected at most one of helm, kustomize and jsonnet"
+    problems = {
+        "helm": rendering.helm_problems(source.helm) if source.helm else (),
+        "kustomize": rendering.kustomize_problems(source.kustomize) if source.kustomize else (),
+        "jsonnet": rendering.jsonnet_problems(source.jsonnet) if source.jsonnet else (),
+        "sops": rendering.sops_problems(source.sops) if source.sops else (),
+    }
+    for field, found in problems.items():
+        for path, message in found:
+            yield (field, *path), message
+    for kind, refs in (("age", source.sops.age), ("pgp", source.sops.pgp)) if source.sops else ():
+        for index, ref in enumerate(refs):
+            yield from _secret(ref, ("sops", kind, index))

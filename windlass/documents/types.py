@@ -9,27 +9,17 @@ import hashlib
 import re
 from typing import Literal
 
-import msgspec
-
+from windlass.documents.base import SecretRef as SecretRef
+from windlass.documents.base import Strict as _Strict
 from windlass.documents.health import HealthRule
 from windlass.documents.ordering import Dependency
+from windlass.documents.rendering import HelmOptions, JsonnetOptions, KustomizeOptions, SopsOptions
 from windlass.documents.signing import SignedCommits
 from windlass.semver import semver_ref
 
 API_VERSION = "windlass.dev/v1alpha1"
 
 Forge = Literal["github", "gitlab", "gitea", "forgejo", "bitbucket", "bitbucket-server", "azure", "generic"]
-
-
-class _Strict(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    pass
-
-
-class SecretRef(_Strict, frozen=True):
-    """Where a secret value is: exactly one of an environment variable, or a file. Never the value itself."""
-
-    env: str | None = None
-    file: str | None = None
 
 
 class Credentials(_Strict, frozen=True):
@@ -106,7 +96,10 @@ class Cluster(_Strict, frozen=True):
 
 
 class Source(_Strict, frozen=True):
-    """Exactly one of branch, tag, commit and semver; ``path`` is a folder of the repository, "" its root."""
+    """Exactly one of branch, tag, commit and semver; ``path`` is a folder of the repository, "" its root.
+
+    At most one of helm, kustomize and jsonnet; without one, the folder's files say what it is.
+    """
 
     repository: str
     branch: str | None = None
@@ -114,6 +107,10 @@ class Source(_Strict, frozen=True):
     commit: str | None = None
     semver: str | None = None  # a range of versions: the tag of the highest one within it is followed
     path: str = ""
+    helm: HelmOptions | None = None
+    kustomize: KustomizeOptions | None = None
+    jsonnet: JsonnetOptions | None = None
+    sops: SopsOptions | None = None
 
     @property
     def ref(self) -> str:

@@ -39,6 +39,7 @@ from workers.aiogit.packs import OverBudgetError
 from workers.aiogit.signatures import Signatures
 from workers.aiogit.smart_http import SmartHttp, new_session
 from workers.aiogit.store import Store
+from workers.aiogit.trees import Entry, entries
 from workers.aiogit.unpack import PackStream, unpack_large, unpack_small
 
 log = structlog.get_logger(__name__)
@@ -279,6 +280,14 @@ class GitRepository:
         """As :meth:`diff`, found as it is asked for, so that a caller of many can let others have a turn."""
         with self._suspecting(*([old] if old else []), new):
             yield from diff.changes(self.store, self.limits, old, new, path)
+
+    def entries(self, tree: str) -> list[Entry]:
+        """What the folder with the id ``tree`` holds, as it is written there (see :func:`workers.aiogit.trees.refusal`).
+
+        :raises GitError: it is not here.
+        """
+        with self._suspecting():
+            return list(entries(self.store.tree(bytes.fromhex(tree))))
 
     def blob(self, oid: str) -> bytes:
         """A file's content.

@@ -79,6 +79,13 @@ class Discovery:
             found = self._preferred.get((group, kind))
         return found
 
+    async def versions(self) -> tuple[str, ...]:
+        """All that the cluster serves, as Helm's ``--api-versions`` takes it: ``apps/v1`` and ``apps/v1/Deployment``."""
+        if not self._resources:
+            await self._refreshed()
+        served = {text for api, kind in self._resources for text in (api, f"{api}/{kind}")}
+        return tuple(sorted(served))
+
     def is_certain(self, group: str) -> bool:
         """Can "it has no such kind" be believed of ``group``? Not while the extension server that serves it is away."""
         return group not in self._uncertain

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from workers.aiogit.errors import LimitExceededError
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest, ManifestError, is_manifest, parse_file
+from workers.render.sops import is_encrypted
 
 SLICE_SECONDS = 0.008
 """How long the loop may be held before others get their turn."""
@@ -66,6 +67,8 @@ class ManifestReader:
             self._cache.move_to_end((blob, file))
             return cached[1]
         data = self._blobs.blob(blob)
+        if is_encrypted(data):
+            raise ManifestError("is encrypted with SOPS, and the application's source names no keys (sops)", file, 1)
         parsed = parse_file(data, file)
         self._cache[blob, file] = len(data), parsed
         self._bytes += len(data)

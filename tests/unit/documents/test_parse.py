@@ -215,8 +215,7 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
         ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
         ("Application", "sync: {ignore: []}", "spec.sync.ignore"),
-        ("Application", "sources: [{repository: a, branch: b, helm: {}}]", "spec.sources[0].helm"),
-        ("Application", "sources: [{repository: a, branch: b, kustomize: {}}]", "spec.sources[0].kustomize"),
+        ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
     ],
 )
 def test_a_field_whose_behaviour_is_not_built_yet_is_refused_by_name(kind: str, text: str, field: str) -> None:

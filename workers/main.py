@@ -53,6 +53,12 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         secret_key=settings.secret_key(),
     )
     reporter, sweeper = Reporter(context), Sweeper(context, fresh_redis=fresh_redis)
+
+    async def watch() -> None:
+        """Leases are given once somebody has looked at Redis' epoch."""
+        await sweeper.looked.wait()
+        await Watcher(context).run()
+
     worker = WindlassWorker(
         settings.queue,
         connection=connection,
@@ -67,7 +73,7 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
             sweeper.documents,
             reporter.run,
             Poller(context).run,
-            Watcher(context).run,
+            watch,
         ],
         ready=sweeper.looked.wait,
         concurrency=settings.concurrency,

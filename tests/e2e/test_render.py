@@ -44,7 +44,7 @@ class Rendered(World):
         path = os.pathsep.join([*map(str, programs), os.environ["PATH"]])
         self.windlass = Windlass(folder / "windlass", self.redis.url, PATH=path)
         self.overlay, self.chart = f"{name}-overlay", f"{name}-chart"
-        chart: dict[str, Any] = {"helm": {"releaseName": "web", "valuesFiles": ["../values.yaml"]}}
+        chart: dict[str, Any] = {"helm": {"release": "web", "valuesFiles": ["../values.yaml"]}}
         documents = [
             repository(name, self.url, forge="generic"),
             cluster("local", kubeconfig),

@@ -81,6 +81,7 @@ class Bench:
             await self.queue.nudge(source, digest="d", reason="test")
             job = await self.redis.lpop("rq:queue:windlass")
         assert job is not None
+        await self.queue.epoch(fresh=True)
         run: Any = await self.queue.begin(text(job), source)
         await self.queue.advance(run, commit=commit, documents="d", dirty=[])
         await self.queue.finish(run)

@@ -112,11 +112,12 @@ def test_a_job_that_kills_its_worker_three_times_is_given_up(bench: Bench) -> No
     bench.put("shop-1")
     for number in range(3):
         process = bench.worker()
-        bench.until(lambda expected=number + 1: len(bench.list("began")) == expected, 20)
+        bench.until(lambda expected=number + 1: len(bench.list("began")) == expected, 40)
+        bench.until(lambda: bench.status("shop-1") == JobStatus.STARTED)  # else it was only taken
         process.send_signal(signal.SIGKILL)
         process.wait()
     bench.worker()
-    bench.until(lambda: bench.status("shop-1") == JobStatus.FAILED, 20)
+    bench.until(lambda: bench.status("shop-1") == JobStatus.FAILED, 40)
     assert len(bench.list("began")) == 3
 
 

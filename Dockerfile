@@ -12,7 +12,7 @@ RUN python -m venv /opt/windlass \
 FROM python:3.11-slim-bookworm
 # git and ssh: the fall-back for what the fast fetch doesn't do.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git openssh-client \
+ && apt-get install -y --no-install-recommends git openssh-client gnupg gpgsm \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/windlass --create-home windlass
 COPY --from=build /opt/windlass /opt/windlass

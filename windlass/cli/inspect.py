@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -31,8 +32,8 @@ def status(application: str | None, as_json: bool) -> None:
     ]
     click.echo(table(("APPLICATION", "PHASE", "APPLIED", "WANTED", "OBJECTS", "LAST RUN", "TOOK"), rows))
     for one in states:
-        for error in one.last.errors if one.last else ():
-            click.echo(f"{one.name}: {error}", err=True)
+        for line in _remarks(one):
+            click.echo(f"{one.name}: {line}", err=True)
     for name, source in sources.items():
         if source.get("error"):
             click.echo(f"source {name}: {source['error']}", err=True)
@@ -74,6 +75,17 @@ async def _read(application: str | None) -> tuple[list[state.ApplicationState], 
 async def _history(application: str) -> list[state.RunRecord]:
     async with connect(load_settings()) as (redis, _, _):
         return await state.read_history(redis, application)
+
+
+def _remarks(one: state.ApplicationState) -> Iterator[str]:
+    """What a person should know besides the row: errors, what is waited for, drift."""
+    if one.last is not None:
+        yield from one.last.errors
+        yield from (f"warning: {warning}" for warning in one.last.warnings)
+        if one.last.waits:
+            yield f"waits: {one.last.waits}"
+    yield from (f"drift: {name}: {what}" for name, what in one.drift.objects.items())
+    yield from (f"fight: {name}: {who}" for name, who in one.drift.fights.items())
 
 
 def _ago(one: state.ApplicationState) -> str:

@@ -29,14 +29,16 @@ async def delete_application(
     async with connect(settings) as (redis, _, catalog):
         document = _cluster(catalog, application, cluster)
         access = ClusterAccess(document, await connect_cluster(document, Secrets()))
+        members = await _members(access, application)
+        _announce(application, document, members, documented=application in catalog.applications)
+        if dry_run or not members or not (yes or click.confirm("Delete them?")):
+            await access.client.close()
+            return 0
         keeper = LeaseKeeper(redis, settings.redis_url or "", seconds=settings.lease_seconds)
         keeper.start()
         lease = await keeper.acquire("application", application)
         try:
-            members = await _members(access, application)
-            _announce(application, document, members, documented=application in catalog.applications)
-            if dry_run or not members or not (yes or click.confirm("Delete them?")):
-                return 0
+            members = await _members(access, application)  # runs may have come between, while a person thought
             account = _account(catalog, application, settings)
             failed = await _delete(access, application, members, account, lease.remaining)
             if not failed:

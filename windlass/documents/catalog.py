@@ -76,6 +76,7 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
             ]
             if not missing:
                 applications[item.document.name] = item.document
+    problems += _adopting_in_circles(documents, applications)
     problems += _unorderable(documents, applications)
     return Catalog(
         repositories,
@@ -101,6 +102,24 @@ def _missing(
                 yield ".".join(("spec", *map(str, path))), message
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
+
+
+def _adopting_in_circles(documents: Iterable[Placed], applications: dict[str, Application]) -> list[DocumentError]:
+    """Takes out of ``applications`` those whose objects would pass from one to the other at each push; returns why."""
+    graph = {name: frozenset(filter(None, [one.spec.adopts])) for name, one in applications.items()}
+    circles = cycles(graph)
+    for name in circles:
+        del applications[name]
+    return [
+        DocumentError(
+            f"these applications adopt each other: {' -> '.join((*way, way[0]))}",
+            file=item.file,
+            line=item.line,
+            field="spec.adopts",
+        )
+        for item in documents
+        if isinstance(item.document, Application) and (way := circles.get(item.document.name))
+    ]
 
 
 def _unorderable(documents: Iterable[Placed], applications: dict[str, Application]) -> list[DocumentError]:

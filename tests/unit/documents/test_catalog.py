@@ -118,3 +118,18 @@ def test_a_sources_digest_changes_with_the_documents_that_it_needs_and_no_other(
 def test_nothing_is_a_catalog_too() -> None:
     found = catalog("")
     assert (found.sources, found.endpoints, found.errors, found.warnings) == ({}, {}, (), ())
+
+
+def test_applications_that_adopt_each_other_are_errors_for_their_objects_would_change_hands_at_each_push() -> None:
+    def adopting(name: str, other: str) -> str:
+        source = f"{{repository: shop, branch: main, path: {name}}}"
+        return document(
+            "Application", name, f"{{sources: [{source}], destination: {{cluster: here}}, adopts: {other}}}"
+        )
+
+    found = catalog(repository(), cluster(), adopting("a", "b"), adopting("b", "a"), adopting("c", "a"))
+    assert list(found.applications) == ["c"]
+    assert messages(found) == [
+        "a.yaml:11: spec.adopts: these applications adopt each other: a -> b -> a",
+        "a.yaml:16: spec.adopts: these applications adopt each other: b -> a -> b",
+    ]

@@ -1,0 +1,49 @@
+"""What a repository may not do, whole: take Windlass' own records, or stop its application for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_push import World, config_map
+from tests.parts.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def world(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
+    folder = parts_folder / unique
+    folder.mkdir()
+    made = World(folder, unique, kubeconfig)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def test_no_application_can_have_the_record_of_what_another_one_owns(world: World) -> None:
+    for name in (world.name, "of-tomorrow"):
+        taken = config_map(f"application-{name}", "mine").replace("metadata:", "metadata:\n  namespace: windlass")
+        run = world.push({"manifests/taken.yaml": taken, "manifests/a.yaml": config_map("a", name)})
+        assert "Windlass' own record" in run.errors[0]
+        assert "manifests/taken.yaml:1" in run.errors[0]
+        assert world.value("a") == name
+    parent = world.cluster.get(f"/api/v1/namespaces/windlass/configmaps/application-{world.name}")
+    assert parent is not None
+    assert "data" not in parent
+    assert world.cluster.get("/api/v1/namespaces/windlass/configmaps/application-of-tomorrow") is None
+
+
+def test_a_file_that_is_too_large_is_an_error_of_its_own_and_gone_with_the_file(world: World) -> None:
+    huge = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "huge"}, "data": {"v": "' + "x" * (17 << 20)
+    run = world.push({"manifests/huge.json": huge + '"}}', "manifests/a.yaml": config_map("a", "2")})
+    (error,) = run.errors
+    assert "manifests/huge.json" in error
+    assert world.value("a") == "2"
+    run = world.push({"manifests/huge.json": None, "manifests/a.yaml": config_map("a", "3")})
+    assert run.errors == []
+    until(lambda: world.value("a") == "3")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.process import free_port
 from tests.parts.windlass import application, cluster, repository
 

@@ -15,7 +15,7 @@ import pytest
 import redis as redis_client
 import yaml
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.control_plane import ControlPlane
 from tests.parts.windlass import application, cluster, repository
 from windlass.state import ApplicationState, read_state

@@ -6,12 +6,11 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.control_plane import ControlPlane
 
 pytestmark = pytest.mark.e2e
@@ -39,18 +38,6 @@ class Watcher:
             value = self._world.value(self._name)
             if value is not None and (not self.seen or self.seen[-1] != value):
                 self.seen.append(value)
-
-
-@pytest.fixture
-def world(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
-    folder = parts_folder / unique
-    folder.mkdir()
-    made = World(folder, unique, kubeconfig)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
 
 
 def kill_something(world: World, chosen: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_push import config_map
+from tests.e2e.world import config_map
 from tests.parts.cluster import Cluster
 from tests.parts.git import WorkTree
 from tests.parts.gitea import Gitea

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.waiting import until
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def world(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
-    folder = parts_folder / unique
-    folder.mkdir()
-    made = World(folder, unique, kubeconfig)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
 
 
 def test_no_application_can_have_the_record_of_what_another_one_owns(world: World) -> None:

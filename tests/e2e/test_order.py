@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.waiting import until
 from tests.parts.windlass import application, cluster, repository
 
 pytestmark = pytest.mark.e2e
 
 WAVE, HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
-
-
-@pytest.fixture
-def world(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
-    folder = parts_folder / unique
-    folder.mkdir()
-    made = World(folder, unique, kubeconfig)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
 
 
 def annotated(name: str, value: str = "1", **annotations: str) -> str:

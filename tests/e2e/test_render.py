@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.build import binary
 from tests.parts.waiting import until
 from tests.parts.windlass import Windlass, application, cluster, repository

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 
 pytestmark = pytest.mark.e2e
 CANARY = "canary-c0ffee-9d41"
-
-
-@pytest.fixture
-def world(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
-    folder = parts_folder / unique
-    folder.mkdir()
-    made = World(folder, unique, kubeconfig)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
 
 
 def test_one_change_among_ten_thousand_objects_is_one_write(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis as redis_client
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.signing import Signer, signers
 from tests.parts.windlass import application, cluster, repository
 from windlass.documents.types import source_id

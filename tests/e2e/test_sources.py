@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.git import WorkTree
 from tests.parts.waiting import until
 from tests.parts.windlass import cluster, repository

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.control_plane import ControlPlane
 from tests.parts.windlass import application, cluster, repository
 from windlass.state import RunRecord

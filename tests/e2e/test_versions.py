@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_push import World, config_map
+from tests.e2e.world import World, config_map
 from tests.parts.windlass import application, cluster, repository
 
 pytestmark = pytest.mark.e2e

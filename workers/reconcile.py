@@ -255,6 +255,7 @@ class _Group:
     ) -> Outcome:
         async with self.lane(application).gate:
             lease = await self._context.leases.acquire("application", application.name)
+        log.debug("application.begun", application=application.name, revision=commit)
         try:
             one = ApplicationRun(
                 self._context,
@@ -271,6 +272,7 @@ class _Group:
             one.note(fetch=fetch, durations=durations)
             outcome = await self._steps(one)
         finally:
+            log.debug("application.left", application=application.name, revision=commit)
             await lease.release()
         self._unfinished.discard(application.name)
         if outcome.phase == "Synced":

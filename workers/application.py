@@ -33,6 +33,7 @@ from workers.pruning import Pruner
 from workers.render.tree import Rendered
 from workers.rendering import render
 from workers.rollout import Rollout, hooks_digest, look_again_in, wait_for
+from workers.slices import sliced
 from workers.writes import Progress, Writer
 
 MOST_WARNINGS = 20
@@ -141,7 +142,7 @@ class ApplicationRun:
         with self._progress.timed("render"):
             self._desired = await desired(self.sources, self._render, self._changes, self._context.secret_key)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await desired(self.sources, self._render, lambda: None, self._context.secret_key)
+                self._desired = await desired(self.sources, self._render, _everything, self._context.secret_key)
         with self._progress.timed("plan"):
             pushed = bool(self._progress.record.event)
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
@@ -163,7 +164,7 @@ class ApplicationRun:
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
 
-    def _changes(self) -> list[Change] | None:
+    async def _changes(self) -> list[Change] | None:
         """The files that differ from those last applied; None: all of them must be looked at."""
         state, path, repository = self.state, self.application.source.path, self._primary.repository
         if not self._inventory_holds() or state.inputs or state.hooked:
@@ -173,7 +174,7 @@ class ApplicationRun:
             return None
         changes: dict[tuple[str, str | None], Change] = {}
         for base in bases:
-            for change in repository.iter_diff(base, self.commit, path):
+            async for change in sliced(repository.iter_diff(base, self.commit, path)):
                 changes[change.path, change.old] = change
         return list(changes.values())
 
@@ -384,6 +385,10 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
+
+
+async def _everything() -> None:
+    """All files must be looked at."""
 
 
 def _has_hooks(rendered: Rendered) -> bool:

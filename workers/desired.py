@@ -6,8 +6,6 @@ several sources, is compared whole with the inventory: renders are cached by the
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -16,7 +14,8 @@ from workers.aiogit import Change, GitRepository
 from workers.followed import Inputs
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest
-from workers.render.tree import SLICE_SECONDS, ManifestReader, Rendered, render
+from workers.render.tree import ManifestReader, Rendered, render
+from workers.slices import sliced
 
 
 class SourceAt(NamedTuple):
@@ -57,7 +56,7 @@ class Output(NamedTuple):
 
 Rendering = Callable[[SourceAt], Awaitable[Output | None]]
 """Renders a source; None: it is plain manifests."""
-Changes = Callable[[], list[Change] | None]
+Changes = Callable[[], Awaitable[list[Change] | None]]
 """The files that differ from those applied last; None: all of them must be looked at."""
 
 
@@ -72,9 +71,9 @@ async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Ch
         output = await rendering(at)
         if output is None:
             reader = ManifestReader(at.repository)
-            changed = changes() if len(sources) == 1 else None
+            changed = await changes() if len(sources) == 1 else None
             by_changes = changed is not None
-            every = at.repository.diff(None, at.commit, at.source.path) if changed is None else changed
+            every = at.repository.iter_diff(None, at.commit, at.source.path) if changed is None else changed
             read = await render(every, reader, secret_key)
             wanted += [item._replace(source=place) for item in read.wanted] if place else read.wanted
             before += read.before
@@ -93,14 +92,10 @@ async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Ch
 async def _sketches(output: Output, place: int, secret_key: bytes) -> list[Sketch]:
     """In slices: hashing thousands of objects must not hold the loop."""
     found: list[Sketch] = []
-    slice_end = time.monotonic() + SLICE_SECONDS
-    for index, manifest in enumerate(output.manifests):
+    async for index, manifest in sliced(enumerate(output.manifests)):
         paths = output.random.get(index, ())
         made = sketch(manifest, "", index, secret_key, random=paths)
         found.append(made._replace(source=place) if place else made)
-        if time.monotonic() >= slice_end:
-            await asyncio.sleep(0)
-            slice_end = time.monotonic() + SLICE_SECONDS
     return found
 
 

@@ -161,7 +161,8 @@ class Reconciler:
         """The applications whose inputs differ from what was applied: found by the diff, not by asking each of them."""
         if run.documents != view.digest or not run.processed or not repository.has(run.processed):
             return await self._compare_each(view, repository, tip)
-        touched = (await self._followed_by(run, view)).touched(repository, run.processed, tip) | run.dirty
+        followed = await self._followed_by(run, view)
+        touched = await followed.touched(repository, run.processed, tip) | run.dirty
         return [app for app in view.applications if app.name in touched]
 
     async def _followed_by(self, run: Run, view: SourceView) -> Followed:

@@ -9,20 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
-from typing import Any
 
 import yaml
 
-from benchmarks.bare import BareCluster, git
-from benchmarks.out import median, percentile, tell
-from benchmarks.processes import cpu_seconds, pss_mib
+from benchmarks.bare import BareCluster
+from benchmarks.out import median, tell
+from benchmarks.processes import pss_mib
+from benchmarks.pushes import Change, Pushed, rounds, tell_times, until
 from benchmarks.stage import Stage, stage
-from tests.parts.git import WorkTree
-from tests.parts.windlass import Windlass, application, cluster, repository
-
-ROUNDS = 30
-WARM_UP = 5
+from tests.parts.windlass import application, cluster, repository
 
 
 def config_map(number: int, value: str) -> str:
@@ -40,7 +35,6 @@ async def _measure(parts: Stage, size: int) -> None:
     namespace, name = f"bench-{size}", f"bench-{size}"
     async with BareCluster(parts.kubeconfig) as bare:
         await bare.create_namespace(namespace)
-        await bare.create_namespace("bench-limit")
         files = {f"manifests/cm-{i:05d}.yaml": config_map(i, "first") for i in range(size)}
         remote, work = parts.create_repository(name, files)
         windlass = parts.windlass(f"push-{size}")
@@ -55,80 +49,18 @@ async def _measure(parts: Stage, size: int) -> None:
             await asyncio.sleep(3)
             tell("memory", n=0, pss_mib=pss_mib(pids))
             parts.forge.create_webhook(name, f"{windlass.url}/webhooks/{name}", windlass.secret)
-            await _until(bare, namespace, size)
-            await _rounds(parts, bare, windlass, work, remote.clone_url, namespace, name, size, pids)
+            await until(bare, windlass, namespace, size)
+            on = Pushed(parts, bare, windlass, work, remote.clone_url, namespace, name)
+            times = await rounds(on, lambda number, value: _change(number * 7919 % size, value))
+            tell_times("push_to_applied", size, times)
+            tell("memory", n=size, pss_mib=pss_mib(pids))
+            tell("cpu", n=size, cpu_s_per_push=median(times.cpu))
             if os.environ.get("SHOW"):
                 print(windlass.run("history", name).stdout, file=sys.stderr)
         finally:
             windlass.stop()
 
 
-async def _until(bare: BareCluster, namespace: str, size: int) -> None:
-    deadline = time.monotonic() + 600
-    while await bare.count(namespace) < size:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the first sync of {size} objects did not end")
-        await asyncio.sleep(0.25)
-    await asyncio.sleep(2)
-
-
-async def _rounds(
-    parts: Stage,
-    bare: BareCluster,
-    windlass: Windlass,
-    work: WorkTree,
-    url: str,
-    namespace: str,
-    name: str,
-    size: int,
-    pids: list[int],
-) -> None:
-    mirror = parts.folder / f"{name}-mirror.git"
-    await git("clone", "-q", "--bare", url, str(mirror))
-    pushes: list[float] = []
-    arrivals: list[float] = []
-    fetches: list[float] = []
-    applies: list[float] = []
-    cpu: list[float] = []
-    async with bare.watch(namespace) as events:
-        for number in range(ROUNDS + WARM_UP):
-            index, value = number * 7919 % size, f"{number}-{time.time()}"
-            before = cpu_seconds(pids)
-            commit = work.commit({f"manifests/cm-{index:05d}.yaml": config_map(index, value)}, f"change {index}")
-            await git("push", "-q", "origin", "main", cwd=work.path)
-            pushed = time.time()
-            applied = await _event(events, f"cm-{index:05d}", value)
-            await asyncio.sleep(0.3)
-            used = cpu_seconds(pids) - before
-            received = await asyncio.to_thread(windlass.received, name, commit)
-            fetch = await git("fetch", "-q", "--no-tags", url, f"{commit}:refs/heads/main", cwd=mirror)
-            apply = await bare.apply_config_map("bench-limit", "limit", {"value": value})
-            if number >= WARM_UP:
-                pushes.append((applied - pushed) * 1000)
-                arrivals.append((applied - received) * 1000)
-                fetches.append(fetch * 1000)
-                applies.append(apply * 1000)
-                cpu.append(used)
-    limit = median(fetches) + median(applies)
-    tell(
-        "push_to_applied",
-        n=size,
-        p50_ms=median(arrivals),
-        p90_ms=percentile(arrivals, 0.9),
-        push_p50_ms=median(pushes),
-        limit_fetch_ms=median(fetches),
-        limit_apply_ms=median(applies),
-        limit_ms=limit,
-        ratio=median(arrivals) / limit,
-        rounds=ROUNDS,
-    )
-    tell("memory", n=size, pss_mib=pss_mib(pids))
-    tell("cpu", n=size, cpu_s_per_push=median(cpu))
-
-
-async def _event(events: asyncio.Queue[tuple[float, str, dict[str, Any]]], name: str, value: str) -> float:
-    async with asyncio.timeout(60):
-        while True:
-            arrived, _, found = await events.get()
-            if found["metadata"]["name"] == name and found["data"]["value"] == value:
-                return arrived
+def _change(index: int, value: str) -> Change:
+    name = f"cm-{index:05d}"
+    return Change({f"manifests/{name}.yaml": config_map(index, value)}, name, value)

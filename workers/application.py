@@ -6,6 +6,7 @@ error; each object's hash is recorded as it is applied, so that whoever comes ne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,7 @@ from workers.context import Context
 from workers.dependencies import missing
 from workers.desired import Desired, Output, SourceAt, desired
 from workers.followed import load_inputs, paths, same
+from workers.handover import Handover
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.plan import ObjectError, Plan
@@ -100,6 +102,8 @@ class ApplicationRun:
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
         self._away = False
+        self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
+        self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
         self._claims = Claims(
             context.redis,
@@ -162,6 +166,17 @@ class ApplicationRun:
             save=self._save_progress,
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
+        self.unreadable = self._unreadable()
+
+    def _unreadable(self) -> dict[str, bytes]:
+        """What files with an error hold, by path: what they name may be wanted."""
+        broken, at = {error.file for error in self._desired.rendered.errors}, self._primary
+        found: dict[str, bytes] = {}
+        for file in sorted(broken if not self._desired.inputs else ()):
+            with contextlib.suppress(PermanentError):
+                if oid := at.repository.file_id(at.commit, file):
+                    found[file] = at.repository.blob(oid)
+        return found
 
     def _changes(self) -> list[Change] | None:
         """The files that differ from those last applied; None: all of them must be looked at."""
@@ -193,6 +208,7 @@ class ApplicationRun:
         :raises WaitingError: another application, or a step's health, comes first.
         """
         await self._writer.claim(self._plan)
+        self.claimed = True
         await self._await_dependencies()
         standing = self.state.standing
         rollout = Rollout(
@@ -215,8 +231,8 @@ class ApplicationRun:
             raise PermanentError(f"{why}: not within {limit:.0f} s (spec.sync.timeout)")
         raise WaitingError(why)
 
-    async def prune(self, still_newest: Callable[[ApplicationRun], Awaitable[bool]]) -> None:
-        """Delete what left, after a last look for a newer commit."""
+    async def prune(self, still_newest: Callable[[ApplicationRun], Awaitable[bool]], handover: Handover) -> None:
+        """Delete what left and nobody else may want, after a last look for a newer commit."""
 
         async def last_look() -> None:
             if not await still_newest(self):
@@ -229,7 +245,7 @@ class ApplicationRun:
             owned=max(self.state.objects, len(self._plan.leaving)),
             approved=self.state.approved == self.commit,
         )
-        await pruner.prune(self._plan.leaving, last_look)
+        await pruner.prune(self._plan.leaving, last_look, handover.held(self.application, self._plan.leaving))
 
     def _give_way(self) -> None:
         """The safe point: between two objects' writes."""

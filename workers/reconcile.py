@@ -28,6 +28,7 @@ from workers.dependencies import release
 from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
 from workers.following import Following
+from workers.handover import Handover
 from workers.lanes import Lane, lanes
 from workers.report import Reporter
 from workers.signed import require_signed
@@ -245,6 +246,7 @@ class _Group:
         self._context, self._run, self._view, self._repository = context, run, view, repository
         self._lanes = lanes(affected, context.settings.concurrency)
         self._running: set[ApplicationRun] = set()
+        self._handover = Handover()
         self._unfinished = {application.name for application in affected}
 
     def lane(self, application: Application) -> Lane:
@@ -308,6 +310,7 @@ class _Group:
         try:
             async with lane.gate:
                 await one.prepare()
+            self._handover.unreadable(one.application, one.unreadable)
             next(progress).passed()
             await self._advanced
             await lane.prepared.wait()
@@ -316,12 +319,14 @@ class _Group:
             next(progress).passed()
             if one.leaving:
                 await lane.applied.wait()
-                await one.prune(self.still_newest)
+                await one.prune(self.still_newest, self._handover)
         except (asyncio.CancelledError, LeaseLostError, RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
             one.fail(error)
         finally:
+            if not one.claimed:
+                self._handover.silent(one.application)
             for milestone in progress:
                 milestone.passed()
             self._running.discard(one)

@@ -20,11 +20,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from service.endpoints import Resolver
+from service.figures import Figures
 from service.follow import Documents
 from service.health import Health
 from service.webhooks import Queue, Webhooks
 from windlass.documents.directory import DocumentDirectory
 from windlass.errors import WindlassError
+from windlass.exposed import exposed
 from windlass.queue import SourceQueue
 from windlass.secrets import Secrets
 from windlass.settings import Settings
@@ -146,7 +148,11 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     app = make_app(documents, queue, Secrets(), redis, body_limit=settings.body_limit)
     stop = stop or _stop_on_signals()
     try:
-        async with listening(app, settings.host, settings.port) as port:
+        figures = Figures(redis, settings.queue, documents)
+        async with (
+            listening(app, settings.host, settings.port) as port,
+            exposed(settings.host, settings.metrics_port, refresh=figures.refresh),
+        ):
             log.info("service.started", host=settings.host, port=port)
             follower = asyncio.create_task(documents.follow(directory, queue))
             waiter = asyncio.create_task(stop.wait())

@@ -33,6 +33,7 @@ TABLE = (
     ),
     Variable("WINDLASS_HOST", "127.0.0.1", "where the service listens"),
     Variable("WINDLASS_PORT", "8480", "the service's port"),
+    Variable("WINDLASS_METRICS_PORT", "", "where a process answers /metrics and /healthz; not at all if not set"),
     Variable("WINDLASS_BODY_LIMIT", "4194304", "bytes that a webhook's body may have; more is answered 413"),
     Variable("WINDLASS_CONCURRENCY", "16", "jobs, and applications of one job and cluster, that a worker runs at once"),
     Variable("WINDLASS_QUEUE", "windlass", "the name of the RQ queue"),
@@ -72,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True):
     data: Path
     host: str
     port: int
+    metrics_port: int | None
     body_limit: int
     concurrency: int
     queue: str
@@ -101,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True):
             data=read.path("WINDLASS_DATA"),
             host=read.text("WINDLASS_HOST"),
             port=int(read.number("WINDLASS_PORT", 0, 65535, whole=True)),
+            metrics_port=read.port("WINDLASS_METRICS_PORT"),
             body_limit=int(read.number("WINDLASS_BODY_LIMIT", 1024, 1 << 30, whole=True)),
             concurrency=int(read.number("WINDLASS_CONCURRENCY", 1, 1000, whole=True)),
             queue=read.matching("WINDLASS_QUEUE", r"[A-Za-z0-9_-]{1,64}", "letters, digits, hyphens and underscores"),
@@ -154,6 +157,9 @@ class _Reader:
             kind = "a whole number" if whole else "a number"
             raise WindlassError(f"{name}={self.text(name)}: expected {kind} from {low:g} to {high:g}")
         return value
+
+    def port(self, name: str) -> int | None:
+        return int(self.number(name, 0, 65535, whole=True)) if self.text(name) else None
 
     def choice(self, name: str, *allowed: str) -> str:
         if self.text(name).lower() not in allowed:

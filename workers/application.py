@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from windlass import metrics
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
@@ -287,6 +288,7 @@ class ApplicationRun:
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
         complete = not self._progress.errors and not superseded and not waits
         await self._save(phase, complete=complete)
+        metrics.run_ended(self._progress.record)
         log.info(
             "application.reconciled",
             application=self.application.name,

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from windlass import metrics
 from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application, Source
 from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
@@ -106,6 +107,7 @@ class Reconciler:
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
         read = time.perf_counter()
         fetched = await repository.fetch(following.ref, tip, paths=_paths(view), name=run.source)
+        metrics.GIT_FETCHES.labels(fetched.way).inc()
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         await require_signed(
             repository,

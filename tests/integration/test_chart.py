@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.parts.control_plane import ControlPlane
 pytestmark = pytest.mark.integration
 
 CHART = Path(__file__).parents[2] / "charts/windlass"
+OPERATIONS = CHART.parents[1] / "docs/operations.md"
 KUBERNETES = "1.36.3"
 VALUES: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -220,3 +222,15 @@ def test_the_schema_knows_every_value(helm: Helm) -> None:
                 compare(f"{place}.{name}", properties[name]["properties"], value)
 
     compare("values", schema["properties"], defaults)
+
+
+def test_alerts_and_dashboard_ask_only_for_series_that_there_are(helm: Helm) -> None:
+    values = {"metrics": {name: {"enabled": True} for name in ("podMonitor", "rules", "dashboard")}}
+    parts = ("PrometheusRule", "PodMonitor", "ConfigMap")
+    rendered = [item for item in objects(template(helm, values).stdout) if item["kind"] in parts]
+    found = {item["kind"]: item for item in rendered if not item["metadata"]["name"].endswith("-documents")}
+    assert set(found) == {"PrometheusRule", "PodMonitor", "ConfigMap"}
+    asked = json.dumps(found["PrometheusRule"]["spec"]) + found["ConfigMap"]["data"]["windlass.json"]
+    names = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"windlass_[a-z_]+", asked)}
+    documented = set(re.findall(r"^\| `(windlass_[a-z_]+)`", OPERATIONS.read_text(), re.MULTILINE))
+    assert names <= documented

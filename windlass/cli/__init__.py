@@ -14,6 +14,7 @@ COMMANDS = {
     "up": "windlass.cli.run",
     "service": "windlass.cli.run",
     "worker": "windlass.cli.run",
+    "watcher": "windlass.cli.run",
     "dashboard": "windlass.cli.run",
     "check": "windlass.cli.check",
     "status": "windlass.cli.inspect",

@@ -52,6 +52,18 @@ def worker(fresh_redis: bool) -> None:
 
 
 @click.command()
+def watcher() -> None:
+    """Watch the clusters for drift, and take no jobs: beside workers that run with WINDLASS_WATCH=false."""
+    from windlass import logs
+    from workers.main import watch
+
+    settings = load_settings()
+    _need_redis(settings.redis_url)
+    logs.configure(settings.log_level, settings.log_format)
+    watch(settings)
+
+
+@click.command()
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Loopback by default: the dashboard asks nobody's name."
 )

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
+from windlass import metrics
 from windlass.documents.accounts import account_of
 from windlass.documents.types import Application
 from windlass.queue import Lease
@@ -100,6 +101,8 @@ class _Round:
             drifted = [s for s in suspects if self._results[s.key].outcome is Outcome.REPORTED]
             if drifted:
                 await self._undo({suspect.key: suspect for suspect in drifted})
+        if reported := sum(result.outcome is Outcome.REPORTED for result in self._results.values()):
+            metrics.DRIFT.labels("reported").inc(reported)
         return self._results
 
     async def _read(self, keys: Sequence[str]) -> None:
@@ -205,10 +208,12 @@ class _Round:
         except ApiError as error:
             if error.missing:
                 self._access.discovery.forget(wanted.resource)
+            metrics.DRIFT.labels("failed").inc()
             held = isinstance(error, ConflictError) and bool(error.application)
             self._results[suspect.key] = Result(Outcome.CLEAR if held else Outcome.FAILED, str(error))
             log.warning("drift.not_undone", application=name, object=suspect.key, error=str(error))
             return
+        metrics.DRIFT.labels("undone").inc()
         self._sightings.wrote(name, suspect.key, entry.hash, applied.fields, applied.resource_version)
         if applied.fields != entry.fields:
             self._changed[suspect.key] = entry._replace(fields=applied.fields).dump()

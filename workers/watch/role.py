@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from redis.exceptions import RedisError
 
+from windlass import metrics
 from windlass.documents.catalog import Catalog
 from windlass.documents.types import Cluster
 from windlass.errors import LeaseLostError, WindlassError
@@ -110,6 +111,7 @@ class Watcher:
         listeners = (follower, *(make(access) for make in self._listeners))
         kinds = Kinds(access, listeners, still_wanted=follower.still_wanted)
         self._watched[document.name] = follower, kinds
+        metrics.WATCHER_LEADER.labels(document.name).set(1)
         log.info("watcher.started", cluster=document.name)
         tasks = [asyncio.create_task(work) for work in (kinds.run(), follower.run(), _until_lost(lease))]
         try:
@@ -119,6 +121,7 @@ class Watcher:
                 task.result()
         finally:
             del self._watched[document.name]
+            metrics.WATCHER_LEADER.labels(document.name).set(0)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

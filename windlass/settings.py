@@ -53,6 +53,8 @@ TABLE = (
         "WINDLASS_POLL", "180", "seconds between two looks at a repository whose webhooks don't arrive; 1 to 86400"
     ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
+    Variable("WINDLASS_DASHBOARD_USERNAME", "", "who may look at the dashboard; with"),
+    Variable("WINDLASS_DASHBOARD_PASSWORD", "", "this password; neither: everybody who reaches it, on loopback only"),
     Variable("WINDLASS_WATCH", "true", "may this worker watch the clusters for drift? One of those that may does"),
     Variable(
         "WINDLASS_CHARTS",
@@ -63,6 +65,13 @@ TABLE = (
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
 SYSTEM_DATA = Path("/var/lib/windlass")
+
+
+class Login(NamedTuple):
+    """Who may look, and how they prove it."""
+
+    username: str
+    password: str
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -88,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True):
     url: str | None
     watch: bool
     charts: tuple[str, ...]
+    dashboard_login: Login | None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -118,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True):
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
             charts=tuple(read.text("WINDLASS_CHARTS").split()),
+            dashboard_login=read.login("WINDLASS_DASHBOARD_USERNAME", "WINDLASS_DASHBOARD_PASSWORD"),
         )
 
     def __repr__(self) -> str:
@@ -160,6 +171,13 @@ class _Reader:
 
     def port(self, name: str) -> int | None:
         return int(self.number(name, 0, 65535, whole=True)) if self.text(name) else None
+
+    def login(self, username: str, password: str) -> Login | None:
+        if not self.text(username) and not self.text(password):
+            return None
+        if not self.text(username) or not self.text(password):
+            raise WindlassError(f"{username} and {password}: expected both, or neither")
+        return Login(self.text(username), self.text(password))
 
     def choice(self, name: str, *allowed: str) -> str:
         if self.text(name).lower() not in allowed:

@@ -64,18 +64,24 @@ def watcher() -> None:
 
 
 @click.command()
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Loopback by default: the dashboard asks nobody's name."
-)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs a password.")
 @click.option("--port", default=9181, show_default=True)
-def dashboard(host: str, port: int) -> None:
-    """Serve rq-dashboard for the queue."""
-    from werkzeug.serving import make_server
+@click.option("--prefix", default="", help="The path below which it is served, as /queues.")
+def dashboard(host: str, port: int, prefix: str) -> None:
+    """Serve rq-dashboard for the queue, for those who know WINDLASS_DASHBOARD_USERNAME and _PASSWORD."""
+    import waitress
 
     from windlass.queue.dashboard import make_dashboard_app
 
     settings = load_settings()
-    make_server(host, port, make_dashboard_app(_need_redis(settings.redis_url)), threaded=True).serve_forever()
+    if settings.dashboard_login is None and host not in ("127.0.0.1", "::1", "localhost"):
+        raise WindlassError(
+            f"--host {host}: others could look; set WINDLASS_DASHBOARD_USERNAME and WINDLASS_DASHBOARD_PASSWORD"
+        )
+    if prefix and not (prefix.startswith("/") and prefix.strip("/")):
+        raise WindlassError(f"--prefix {prefix}: expected a path, as /queues")
+    app = make_dashboard_app(_need_redis(settings.redis_url), login=settings.dashboard_login, prefix=prefix.rstrip("/"))
+    waitress.serve(app, host=host, port=port, threads=4, ident="")
 
 
 def _need_redis(url: str | None) -> str:

@@ -31,7 +31,7 @@ APPLY = "application/apply-patch+yaml"  # JSON is YAML, and quicker to write
 JSON_PATCH = "application/json-patch+json"
 WRITE_SECONDS = 15.0
 """For one write; an admission webhook, the slowest part of one, has 10 s by default."""
-ROUNDS = 5
+ROUNDS = 8
 """How often other writers may overtake us on one object before that is an error."""
 OVERTAKEN_SECONDS = 0.05
 """A pause for the other writer."""
@@ -97,9 +97,14 @@ class Applier:
         raise ApiError("other writers change this object faster than it can be applied", status=409)
 
     async def _settle(self, write: _Write, conflicts: list[Conflict], previous: dict[str, Any] | None) -> None:
-        """Prepare ``write`` for its next try: as the owner of everything that may be taken."""
+        """Prepare ``write`` for its next try: as the owner of everything that may be taken.
+
+        Whose try was only overtaken (by a controller's status, mostly) meets the same conflicts again: it decides about
+        them at once, on the object as it is now.
+        """
         write.start_anew()
         metadata = await write.read()
+        conflicts = conflicts or write.still_contested(metadata)
         if not conflicts or metadata is None:
             await asyncio.sleep(OVERTAKEN_SECONDS)
             return
@@ -111,7 +116,7 @@ class Applier:
                 raise
             write.start_anew()
         else:
-            write.insist(conflicts)
+            write.insist(conflicts, metadata)
 
     def _applied(self, metadata: dict[str, Any], write: _Write) -> Applied:
         took = list(dict.fromkeys(write.took))
@@ -134,13 +139,19 @@ class _Write:
         self._body, self._deadline = body, deadline
         self._path = resource.path(self.key.namespace, self.key.name)
         self._force, self._version = False, ""
+        self._contested: tuple[list[Conflict], object] = [], None
 
     def start_anew(self) -> None:
         self._force, self._version = False, ""
 
-    def insist(self, conflicts: list[Conflict]) -> None:
+    def still_contested(self, metadata: dict[str, Any] | None) -> list[Conflict]:
+        """What was insisted on before, if nobody's fields have changed since but those of a status."""
+        conflicts, owners = self._contested
+        return conflicts if metadata is not None and owners == _owners(metadata) else []
+
+    def insist(self, conflicts: list[Conflict], metadata: dict[str, Any]) -> None:
         """All of ``conflicts`` may be taken, as the object was when this was decided."""
-        self._force = True
+        self._force, self._contested = True, (conflicts, _owners(metadata))
         self.took += [f"{self.key}: {conflict.field} from {conflict.manager}" for conflict in conflicts]
 
     async def apply(self) -> dict[str, Any]:
@@ -188,6 +199,16 @@ class _Write:
             deadline=self._deadline,
         )
         return _metadata(answer.json())
+
+
+def _owners(metadata: dict[str, Any]) -> list[object]:
+    """Who owns what; not of the status, which is not ours to contest."""
+    entries = metadata.get("managedFields") or ()
+    return [
+        (entry.get("manager"), entry.get("operation"), entry.get("apiVersion"), entry.get("fieldsV1"))
+        for entry in entries
+        if entry.get("subresource") != "status"
+    ]
 
 
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ TABLE = (
         "not set, they act as Windlass itself",
     ),
     Variable("WINDLASS_LOG", "info", "debug, info, warning or error"),
-    Variable("WINDLASS_LOG_FORMAT", "json", "json, or console for people"),
+    Variable("WINDLASS_LOG_FORMAT", "auto", "json, console for people, or auto: console in a terminal, else json"),
     Variable("WINDLASS_LEASE_SECONDS", "6", "how long a dead worker's lease is waited for; 3 to 60"),
     Variable("WINDLASS_DRAIN_SECONDS", "25", "how long running jobs may end after SIGTERM before they are handed back"),
     Variable(
@@ -121,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True):
             key_file=read.text("WINDLASS_KEY_FILE"),
             default_service_account=read.account("WINDLASS_DEFAULT_SERVICE_ACCOUNT"),
             log_level=read.choice("WINDLASS_LOG", "debug", "info", "warning", "error"),
-            log_format=read.choice("WINDLASS_LOG_FORMAT", "json", "console"),
+            log_format=read.choice("WINDLASS_LOG_FORMAT", "auto", "json", "console"),
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),

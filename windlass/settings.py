@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,7 +25,11 @@ class Variable(NamedTuple):
 
 
 TABLE = (
-    Variable("REDIS_URL", "", "the Redis of service and workers; `windlass up` starts one if it is not set"),
+    Variable(
+        "REDIS_URL",
+        "",
+        "the Redis of service and workers; `windlass up` starts one if it is not set, and tells the other commands where",
+    ),
     Variable("WINDLASS_DOCUMENTS", "documents", "the directory of Repository, Cluster and Application documents"),
     Variable(
         "WINDLASS_DATA",
@@ -201,6 +206,10 @@ class _Reader:
             raise WindlassError(
                 f"{name}: expected an address that begins with {' or '.join(f'{s}://' for s in schemes)}"
             )
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise WindlassError(f"{name}: expected host:port, the port a number to 65535") from None
         return text or None
 
     def path(self, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -131,6 +132,15 @@ def test_a_port_that_is_none(windlass: Windlass, port: str) -> None:
     done = windlass.run("dashboard", "--port", port)
     assert done.returncode == 2
     assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["dashboard", "--port"], ["service"]], ids=["dashboard", "service"])
+def test_a_port_that_somebody_else_has(windlass: Windlass, arguments: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", windlass.port)):
+        done = windlass.run(*arguments, *([str(windlass.port)] if len(arguments) > 1 else []))
+    assert done.returncode == 1
+    assert f"can't listen on 127.0.0.1:{windlass.port}: " in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 class TestUp:

@@ -52,7 +52,7 @@ def worker(fresh_redis: bool) -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         run(settings, fresh_redis=fresh_redis)
-    except RedisConnectionError as error:  # there is none to begin with: later the worker waits for it
+    except RedisConnectionError as error:  # there is none to begin with: later a worker waits for it
         raise WindlassError(no_answer(url, error)) from None
 
 
@@ -86,7 +86,10 @@ def dashboard(host: str, port: int, prefix: str) -> None:
     if prefix and not (prefix.startswith("/") and prefix.strip("/")):
         raise WindlassError(f"--prefix {prefix}: expected a path, as /queues")
     app = make_dashboard_app(_need_redis(settings.redis_url), login=settings.dashboard_login, prefix=prefix.rstrip("/"))
-    waitress.serve(app, host=host, port=port, threads=4, ident="")
+    try:
+        waitress.serve(app, host=host, port=port, threads=4, ident="")
+    except (OSError, ValueError) as error:  # the latter for a name that isn't one
+        raise WindlassError(f"can't listen on {host}:{port}: {error}") from None
 
 
 def _need_redis(url: str | None) -> str:

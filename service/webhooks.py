@@ -20,9 +20,10 @@ import structlog
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from service.bodies import Bodies, Refused
+from service.bodies import Bodies
 from service.endpoints import Endpoint, Group, Resolver, Wanted, wanted
 from service.follow import Documents
+from service.senders import Refused
 from windlass import metrics
 from windlass.events import Event, Ignored, PushEvent
 from windlass.forges import PayloadError

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,7 +25,11 @@ class Variable(NamedTuple):
 
 
 TABLE = (
-    Variable("REDIS_URL", "", "the Redis of service and workers; `windlass up` starts one if it is not set"),
+    Variable(
+        "REDIS_URL",
+        "",
+        "the Redis of service and workers; `windlass up` starts one if it is not set, and tells the other commands where",
+    ),
     Variable("WINDLASS_DOCUMENTS", "documents", "the directory of Repository, Cluster and Application documents"),
     Variable(
         "WINDLASS_DATA",
@@ -46,7 +51,7 @@ TABLE = (
         "not set, they act as Windlass itself",
     ),
     Variable("WINDLASS_LOG", "info", "debug, info, warning or error"),
-    Variable("WINDLASS_LOG_FORMAT", "json", "json, or console for people"),
+    Variable("WINDLASS_LOG_FORMAT", "auto", "json, console for people, or auto: console in a terminal, else json"),
     Variable("WINDLASS_LEASE_SECONDS", "6", "how long a dead worker's lease is waited for; 3 to 60"),
     Variable("WINDLASS_DRAIN_SECONDS", "25", "how long running jobs may end after SIGTERM before they are handed back"),
     Variable(
@@ -121,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True):
             key_file=read.text("WINDLASS_KEY_FILE"),
             default_service_account=read.account("WINDLASS_DEFAULT_SERVICE_ACCOUNT"),
             log_level=read.choice("WINDLASS_LOG", "debug", "info", "warning", "error"),
-            log_format=read.choice("WINDLASS_LOG_FORMAT", "json", "console"),
+            log_format=read.choice("WINDLASS_LOG_FORMAT", "auto", "json", "console"),
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
@@ -201,6 +206,10 @@ class _Reader:
             raise WindlassError(
                 f"{name}: expected an address that begins with {' or '.join(f'{s}://' for s in schemes)}"
             )
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise WindlassError(f"{name}: expected host:port, the port a number to 65535") from None
         return text or None
 
     def path(self, name: str) -> Path:

@@ -5,6 +5,8 @@ All of it can be lost: Git and the cluster hold the truth, and the next run rebu
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 from redis.asyncio import Redis
 
@@ -152,5 +154,9 @@ async def read_states(redis: Redis, names: list[str]) -> list[ApplicationState]:
 
 
 async def read_history(redis: Redis, name: str) -> list[RunRecord]:
-    """The last runs, newest first."""
-    return [msgspec.json.decode(raw, type=RunRecord) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)]
+    """The last runs, newest first. What can't be read counts as never written."""
+    runs = []
+    for raw in await redis.lrange(history_key(name), 0, HISTORY - 1):
+        with contextlib.suppress(ValueError):
+            runs.append(msgspec.json.decode(raw, type=RunRecord))
+    return runs

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 import orjson
 
 from windlass import state
-from windlass.cli.shared import connect, load_settings, table
+from windlass.cli.shared import connect, load_settings, no_application, table
+from windlass.errors import WindlassError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from windlass.documents.catalog import Catalog
+    from windlass.settings import Settings
 
 
 @click.command()
@@ -20,12 +27,15 @@ from windlass.cli.shared import connect, load_settings, table
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 def status(application: str | None, as_json: bool) -> None:
     """Show each application's phase and revision, or one application with its errors."""
-    states, sources = asyncio.run(_read(application))
+    states, sources, errors = asyncio.run(_read(application))
     if as_json:
         click.echo(
-            orjson.dumps({"applications": msgspec.to_builtins(states), "sources": sources}, option=orjson.OPT_INDENT_2)
+            orjson.dumps(
+                {"applications": msgspec.to_builtins(states), "sources": sources, "errors": errors},
+                option=orjson.OPT_INDENT_2,
+            )
         )
-        return
+        raise SystemExit(1 if errors and not states else 0)
     rows = [
         (s.name, s.phase, s.revision[:10] or "-", s.wanted[:10] or "-", str(s.objects), _ago(s), _total(s))
         for s in states
@@ -37,6 +47,10 @@ def status(application: str | None, as_json: bool) -> None:
     for name, source in sources.items():
         if source.get("error"):
             click.echo(f"source {name}: {source['error']}", err=True)
+    for error in errors:
+        click.echo(f"error: {error}", err=True)
+    if errors and not states:
+        raise SystemExit(1)
 
 
 @click.command()
@@ -48,6 +62,8 @@ def history(application: str, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(msgspec.to_builtins(runs), option=orjson.OPT_INDENT_2))
         return
+    if not runs:
+        click.echo(f"{application} has not run yet", err=True)
     rows = [
         (
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)),
@@ -63,18 +79,38 @@ def history(application: str, as_json: bool) -> None:
     click.echo(table(("STARTED", "REVISION", "PHASE", "APPLIED/PRUNED", "FETCH", "STEPS", "EVENT"), rows))
 
 
-async def _read(application: str | None) -> tuple[list[state.ApplicationState], dict[str, Any]]:
+async def _read(application: str | None) -> tuple[list[state.ApplicationState], dict[str, Any], list[str]]:
+    """The states, their sources', and what is wrong with the documents.
+
+    :raises WindlassError: there is no such application.
+    """
     settings = load_settings()
     async with connect(settings) as (redis, queue, catalog):
         names = [application] if application else sorted(catalog.applications)
+        if application is not None:
+            await _known(redis, catalog, settings, application)
         states = await state.read_states(redis, names)
         followed = [catalog.applications[name].source.id for name in names if name in catalog.applications]
-        return states, {name: await queue.source_state(name) for name in dict.fromkeys(followed)}
+        sources = {name: await queue.source_state(name) for name in dict.fromkeys(followed)}
+        return states, sources, [] if application else [str(error) for error in catalog.errors]
 
 
 async def _history(application: str) -> list[state.RunRecord]:
-    async with connect(load_settings()) as (redis, _, _):
+    settings = load_settings()
+    async with connect(settings) as (redis, _, catalog):
+        await _known(redis, catalog, settings, application)
         return await state.read_history(redis, application)
+
+
+async def _known(redis: Redis, catalog: Catalog, settings: Settings, name: str) -> None:
+    """Is there a document of it, or did it ever run?
+
+    :raises WindlassError: neither.
+    """
+    if name not in catalog.applications and not await redis.exists(
+        state.application_key(name), state.history_key(name)
+    ):
+        raise WindlassError(f"{no_application(catalog, settings, name)}; nor has it ever run")
 
 
 def _remarks(one: state.ApplicationState) -> Iterator[str]:

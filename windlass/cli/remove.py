@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import click
+from redis.asyncio import Redis
 
 from windlass import state
-from windlass.cli.shared import connect
+from windlass.cli.shared import connect, no_application, redis_url
 from windlass.documents.accounts import ServiceAccount, account_of
 from windlass.documents.catalog import Catalog
 from windlass.documents.types import Cluster
@@ -27,38 +28,48 @@ async def delete_application(
 ) -> int:
     """Delete what the application owns in its cluster; the exit status."""
     async with connect(settings) as (redis, _, catalog):
-        document = _cluster(catalog, application, cluster)
+        document = _cluster(catalog, settings, application, cluster)
         access = ClusterAccess(document, await connect_cluster(document, Secrets()))
-        members = await _members(access, application)
-        _announce(application, document, members, documented=application in catalog.applications)
-        if dry_run or not members or not (yes or click.confirm("Delete them?")):
+        try:
+            members = await _members(access, application)
+            _announce(application, document, members, documented=application in catalog.applications)
+            if dry_run or not members or not (yes or click.confirm("Delete them?")):
+                return 0
+            keeper = LeaseKeeper(redis, redis_url(settings), seconds=settings.lease_seconds)
+            return await _delete_all(access, application, _account(catalog, application, settings), redis, keeper)
+        finally:
             await access.client.close()
-            return 0
-        keeper = LeaseKeeper(redis, settings.redis_url or "", seconds=settings.lease_seconds)
-        keeper.start()
+
+
+async def _delete_all(
+    access: ClusterAccess, application: str, account: ServiceAccount | None, redis: Redis, keeper: LeaseKeeper
+) -> int:
+    """Under the application's lease; the exit status."""
+    keeper.start()
+    try:
         lease = await keeper.acquire("application", application)
         try:
             members = await _members(access, application)  # runs may have come between, while a person thought
-            account = _account(catalog, application, settings)
             failed = await _delete(access, application, members, account, lease.remaining)
             if not failed:
                 claims = [str(member.key) for member in members]
-                await redis.hdel(state.claims_key(document.name), *claims)
+                if claims:
+                    await redis.hdel(state.claims_key(access.document.name), *claims)
                 await redis.delete(state.application_key(application), state.objects_key(application))
             return 1 if failed else 0
         finally:
             await lease.release()
-            keeper.close()
-            await access.client.close()
+    finally:
+        keeper.close()
 
 
-def _cluster(catalog: Catalog, application: str, cluster: str | None) -> Cluster:
+def _cluster(catalog: Catalog, settings: Settings, application: str, cluster: str | None) -> Cluster:
     document = catalog.applications.get(application)
     name = cluster or (document.spec.destination.cluster if document else None)
     if name is None:
-        raise WindlassError(f"there is no document of an application {application}: say where it is with --cluster")
+        raise WindlassError(f"{no_application(catalog, settings, application)}; say where it is with --cluster")
     if name not in catalog.clusters:
-        raise WindlassError(f"there is no valid Cluster {name}")
+        raise WindlassError(f"there is no valid Cluster {name} in {settings.documents}")
     return catalog.clusters[name]
 
 

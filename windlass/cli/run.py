@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from windlass.cli.shared import load_settings
+from windlass.cli.shared import load_settings, no_answer
 from windlass.errors import WindlassError
 
 
@@ -42,13 +42,18 @@ def service() -> None:
 )
 def worker(fresh_redis: bool) -> None:
     """Reconcile: fetch, render, diff, apply and prune what the queue asks for."""
+    from redis.exceptions import ConnectionError as RedisConnectionError
+
     from windlass import logs
     from workers.main import run
 
     settings = load_settings()
-    _need_redis(settings.redis_url)
+    url = _need_redis(settings.redis_url)
     logs.configure(settings.log_level, settings.log_format)
-    run(settings, fresh_redis=fresh_redis)
+    try:
+        run(settings, fresh_redis=fresh_redis)
+    except RedisConnectionError as error:  # there is none to begin with: later a worker waits for it
+        raise WindlassError(no_answer(url, error)) from None
 
 
 @click.command()
@@ -65,7 +70,7 @@ def watcher() -> None:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs a password.")
-@click.option("--port", default=9181, show_default=True)
+@click.option("--port", default=9181, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--prefix", default="", help="The path below which it is served, as /queues.")
 def dashboard(host: str, port: int, prefix: str) -> None:
     """Serve rq-dashboard for the queue, for those who know WINDLASS_DASHBOARD_USERNAME and _PASSWORD."""
@@ -81,7 +86,10 @@ def dashboard(host: str, port: int, prefix: str) -> None:
     if prefix and not (prefix.startswith("/") and prefix.strip("/")):
         raise WindlassError(f"--prefix {prefix}: expected a path, as /queues")
     app = make_dashboard_app(_need_redis(settings.redis_url), login=settings.dashboard_login, prefix=prefix.rstrip("/"))
-    waitress.serve(app, host=host, port=port, threads=4, ident="")
+    try:
+        waitress.serve(app, host=host, port=port, threads=4, ident="")
+    except (OSError, ValueError) as error:  # the latter for a name that isn't one
+        raise WindlassError(f"can't listen on {host}:{port}: {error}") from None
 
 
 def _need_redis(url: str | None) -> str:

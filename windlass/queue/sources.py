@@ -274,6 +274,11 @@ class SourceQueue:
         if not await self._scripts["record"](args=[request, *objects]):
             raise LeaseLostError(f"application {name} is somebody else's now")
 
+    async def workers(self) -> int:
+        """How many workers of this queue are alive, by RQ's register and their heartbeats."""
+        names = await self._redis.smembers(f"rq:workers:{self._queue}")
+        return int(await self._redis.exists(*names)) if names else 0
+
     async def source_state(self, source: str) -> dict[str, str]:
         """What Redis knows of a source, for people."""
         raw = await self._redis.hgetall(f"windlass:source:{source}")

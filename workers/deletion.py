@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from windlass import state
 from windlass.documents import ordering
@@ -33,8 +33,11 @@ from workers.plan import Leaving
 
 LOOK_SECONDS = 0.1
 
-Tell = Callable[[str], None]
-"""Takes a line for people."""
+
+class Tell(Protocol):
+    """Takes a line for people; ``err``: it says what went wrong."""
+
+    def __call__(self, line: str, /, *, err: bool = False) -> None: ...
 
 
 class Judged(NamedTuple):
@@ -145,7 +148,7 @@ class Deletion:
                 try:
                     outcome = await self._delete_one(item, lease)
                 except ApiError as error:
-                    self._tell(f"{item.key}: {error}")
+                    self._tell(f"{item.key}: {error}", err=True)
                     self.failed += 1
                     continue
             self._tell(f"{item.key}: {outcome}")

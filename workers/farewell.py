@@ -174,7 +174,7 @@ class Farewell:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _say(self, run: HookRun, why: str) -> None:
-        self._tell(f"{run.id}: {why or 'succeeded'}")
+        self._tell(f"{run.id}: {why or 'succeeded'}", err=bool(why))
         self._deletion.failed += bool(why)
 
     async def _remember(self, run: HookRun, lease: Lease) -> None:
@@ -185,7 +185,7 @@ class Farewell:
 
     def _told(self, progress: Progress) -> bool:
         for error in progress.errors:
-            self._tell(str(error))
+            self._tell(str(error), err=True)
         self._deletion.failed += len(progress.errors)
         return not progress.errors
 

@@ -90,7 +90,7 @@ def test_a_hook_that_fails_stops_the_deletion_and_the_same_command_goes_on(world
     world.push({"manifests/before.yaml": hanging})
     failed = world.windlass.run("delete", world.name, "--yes")
     assert failed.returncode == 1
-    assert "before: has not ended after 3 s" in failed.stdout
+    assert "before: has not ended after 3 s" in failed.stderr
     assert world.value("a") == "1"
     world.push({"manifests/before.yaml": job("before", **{HOOKS: "PreDelete"})})
     done = world.windlass.run("delete", world.name, "--yes")

@@ -180,8 +180,7 @@ class Deletion:
             await asyncio.sleep(LOOK_SECONDS)
         for item, seen in there:
             finalizers = ", ".join(seen.get("finalizers") or ()) or "none"
-            self._tell(
-                f"{item.key}: is being deleted, and not gone after {self.timeout:.0f} s (finalizers: {finalizers})"
-            )
+            late = f"is being deleted, and not gone after {self.timeout:.0f} s (finalizers: {finalizers})"
+            self._tell(f"{item.key}: {late}", err=True)
         self.failed += len(left)
         return False

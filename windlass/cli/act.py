@@ -99,8 +99,15 @@ async def _approve(application: str) -> int:
 @click.option("--cluster", help="Where it is, if its document is gone.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def delete(application: str, cluster: str | None, dry_run: bool, yes: bool) -> None:
-    """Delete every object of APPLICATION from its cluster. Namespaces, CRDs and volumes stay unless they say otherwise."""
+@click.option("--hooks/--no-hooks", default=True, help="Run the hooks that ask for it before and after.")
+def delete(application: str, cluster: str | None, dry_run: bool, yes: bool, hooks: bool) -> None:
+    """Delete every object of APPLICATION from its cluster, the highest wave first.
+
+    PreDelete and PostDelete hooks run around it. Namespaces, CRDs and volumes stay unless they say otherwise.
+    """
     from windlass.cli.remove import delete_application
 
-    raise SystemExit(asyncio.run(delete_application(load_settings(), application, cluster, dry_run=dry_run, yes=yes)))
+    settings = load_settings()
+    raise SystemExit(
+        asyncio.run(delete_application(settings, application, cluster, dry_run=dry_run, yes=yes, run_hooks=hooks))
+    )

@@ -17,6 +17,7 @@ from windlass.errors import TransientError
 from windlass.state import ApplicationState
 from workers.cluster import ClusterAccess
 from workers.desired import Desired, SourceAt
+from workers.ignore import IgnoreRules
 from workers.inventory import Claims, read_all_entries, read_entries
 from workers.kube.applyset import ApplySet, Member, is_parent
 from workers.kube.keys import ObjectKey
@@ -46,6 +47,7 @@ class Planner:
         self._wanted = _once(self._rendered.wanted)
         self._scopes: dict[tuple[str, str], bool | None] = {}
         self._errors = list(self._rendered.errors)
+        self._ignore = IgnoreRules.of(self._application)
 
     async def plan(self, *, trusted: bool) -> Plan:
         """What to write and what leaves. ``trusted``: Redis' inventory is what this very document applied.
@@ -161,7 +163,8 @@ class Planner:
 
     def _drifted(self, member: Member, known: Entry | None) -> bool:
         """Was the object changed behind our back? By a person's tool, or in the fields that we own."""
-        if any(map(self._cluster.is_human, member.managers)):
+        left = self._ignore.of_key(member.key)
+        if any(self._cluster.is_human(one) and not (left and left.is_left_to(one)) for one in member.managers):
             return True
         return known is not None and known.hash == member.hash and bool(known.fields) and known.fields != member.fields
 

@@ -24,6 +24,7 @@ from windlass.wire import text
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
+from workers.ignore import IgnoreRules
 from workers.inventory import read_entries
 from workers.kube.apply import Applier
 from workers.kube.errors import ApiError, ConflictError
@@ -200,7 +201,12 @@ class _Round:
         applier = Applier(client, name, self._applyset.id, force=self._application.spec.sync.force)
         try:
             applied = await applier.apply(
-                wanted.resource, wanted.body, digest=entry.hash, previous=wanted.body, deadline=self._lease.remaining
+                wanted.resource,
+                wanted.body,
+                digest=entry.hash,
+                previous=wanted.body,
+                deadline=self._lease.remaining,
+                left=IgnoreRules.of(self._application).of_key(ObjectKey.parse(suspect.key)),
             )
         except ApiError as error:
             if error.missing:

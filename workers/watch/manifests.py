@@ -15,6 +15,7 @@ from windlass.documents.types import Application
 from windlass.errors import WindlassError
 from workers.aiogit import GitRepository
 from workers.context import Context
+from workers.ignore import IgnoreRules
 from workers.kube.discovery import Discovery, Resource
 from workers.kube.keys import ObjectKey, group_of
 from workers.plan import Entry, body, resolve, sketch
@@ -36,6 +37,7 @@ class Manifests:
     def __init__(self, context: Context, application: Application, commits: Iterable[str]) -> None:
         """``commits`` are those from which the objects may have been applied."""
         self._context, self._application = context, application
+        self._ignore = IgnoreRules.of(application)
         self._commits = tuple(dict.fromkeys(filter(None, commits)))
 
     async def read(self, discovery: Discovery, entries: Mapping[str, Entry]) -> dict[str, Wanted]:
@@ -88,7 +90,7 @@ class Manifests:
         for place, manifest in enumerate(manifests):
             if (group_of(manifest.api_version), manifest.kind, manifest.name) != (key.group, key.kind, key.name):
                 continue
-            item = sketch(manifest, blob or "", place, self._context.secret_key)
+            item = sketch(manifest, blob or "", place, self._context.secret_key, ignore=self._ignore)
             resource = await discovery.resource(manifest.api_version, manifest.kind)
             if resource is None or item.hash != entry.hash:
                 continue

@@ -68,12 +68,7 @@ class Planner:
 
     async def _discover(self) -> None:
         """Learn, once each, how the cluster names the kinds at hand (most often from memory)."""
-        sketches = (*self._wanted, *self._rendered.before)
-        defined = {(group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in sketches))}
-        for api_version, kind in {(s.api_version, s.kind) for s in sketches}:
-            resource = await self._cluster.discovery.resource(api_version, kind)
-            group = api_version.rpartition("/")[0]
-            self._scopes[api_version, kind] = resource.namespaced if resource else defined.get((group, kind))
+        self._scopes = await scopes(self._cluster, (*self._wanted, *self._rendered.before))
 
     def _scope(self, api_version: str, kind: str) -> bool | None:
         return self._scopes.get((api_version, kind))
@@ -179,6 +174,17 @@ class Planner:
         message = f"no manifests in {path} at {first.commit[:10]}: nothing is applied and nothing is pruned"
         self._errors.append(ObjectError("", path, 0, message))
         return found._replace(leaving=())
+
+
+async def scopes(cluster: ClusterAccess, sketches: Sequence[Sketch]) -> dict[tuple[str, str], bool | None]:
+    """Which of the kinds (apiVersion, kind) at hand are namespaced; None: the cluster has it not, nor will it soon."""
+    found: dict[tuple[str, str], bool | None] = {}
+    defined = {(group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in sketches))}
+    for api_version, kind in {(s.api_version, s.kind) for s in sketches}:
+        resource = await cluster.discovery.resource(api_version, kind)
+        group = api_version.rpartition("/")[0]
+        found[api_version, kind] = resource.namespaced if resource else defined.get((group, kind))
+    return found
 
 
 def _once(sketches: Sequence[Sketch]) -> list[Sketch]:

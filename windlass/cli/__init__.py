@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "windlass.cli.check",
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
+    "diff": "windlass.cli.diff",
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
     "delete": "windlass.cli.act",

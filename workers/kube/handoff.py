@@ -64,8 +64,10 @@ class Handoff:
         """Something came between."""
         self.unsure = self._left is not NOTHING
 
-    def looked(self, metadata: dict[str, Any] | None) -> None:
+    def looked(self, metadata: dict[str, Any] | None, *, besides: str = "") -> None:
         """The object's metadata as it is now; None: it isn't there, so all of Git's values are its first ones.
+
+        ``besides`` is a manager whose fields count for nobody's: where nothing can be handed over, they stay in ``body``.
 
         :raises ApiError: a pointer goes into what the server knows only as a whole.
         """
@@ -74,12 +76,14 @@ class Handoff:
         if metadata is None:
             self.body, self._created = self._whole, True
             return
-        self._final = self._without_theirs(entries)
+        self._final = self._without_theirs(entries, self._left.pointers)
         known = union(map(_fields, entries))
         self._refuse_parts(known)
-        absent = [p for p in self._places() if known and not pointers.chosen(known, [p], self._whole)]
+        if besides:
+            known = union(_fields(entry) for entry in entries if entry.get("manager") != besides)
+        absent = [p for p in self._places() if entries and not pointers.chosen(known, [p], self._whole)]
         present = [p for p in self._places() if p not in absent]
-        self.body = pointers.reduced(self._whole, present) if absent else self._final
+        self.body = self._without_theirs(entries, present) if absent else self._final
 
     def answered(self, *, created: bool) -> bool:
         """The server took ``body``. True: another apply follows, of a new ``body``."""
@@ -112,7 +116,7 @@ class Handoff:
         if self._left is NOTHING:
             return None
         complete = self.complete
-        self._final = self._without_theirs(entries)
+        self._final = self._without_theirs(entries, self._left.pointers)
         self.body = self._final if complete else self.body
         own = own_entry(entries, manager)
         if own is None:
@@ -141,8 +145,9 @@ class Handoff:
         left = (entry for entry in entries if entry.get("manager") != IGNORED and entry.get("subresource") != "status")
         return union(_fields(entry) for entry in left if self._left.is_left_to(entry.get("manager", "")))
 
-    def _without_theirs(self, entries: Sequence[Entry]) -> dict[str, Any]:
-        plain: dict[str, Any] = pointers.reduced(self._whole, self._left.pointers)
+    def _without_theirs(self, entries: Sequence[Entry], ignored: Sequence[Pointer]) -> dict[str, Any]:
+        """The manifest without what is at ``ignored`` and without what others own to whom it is left."""
+        plain: dict[str, Any] = pointers.reduced(self._whole, ignored)
         theirs = minus(self._theirs(entries), MARKS)
         found = pointers.without(plain, theirs) if theirs else plain
         metadata = self._whole["metadata"]

@@ -52,6 +52,11 @@ def reduced(value: Any, pointers: Iterable[Pointer]) -> Any:
     return [inner for _, inner in kept] if isinstance(value, list) else value
 
 
+def escaped(step: str) -> str:
+    """A step as a JSON pointer writes it (RFC 6901)."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         yield from ((str(key), inner) for key, inner in value.items())

@@ -27,11 +27,9 @@ from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import is_parent
 from workers.kube.contest import Rules
-from workers.kube.dress import SERVER_SET
-from workers.kube.dry_run import DryRun, DryRunClient, Foreseen
+from workers.kube.dry_run import DryRun, DryRunClient, Foreseen, plain
 from workers.kube.errors import ApiError
 from workers.kube.keys import ObjectKey
-from workers.kube.managed_fields import HASH
 from workers.plan import ObjectError, Plan, Wanted, body, plan
 from workers.planning import scopes
 from workers.render.random_values import kept
@@ -208,7 +206,7 @@ def _failed(error: ObjectError) -> Difference:
 
 def difference(name: str, live: dict[str, Any] | None, then: dict[str, Any]) -> str:
     """A unified diff of two objects as YAML, from the cluster's to Git's, without any value of a Secret; "" if they are equal."""
-    before, after = hidden(_plain(live) if live is not None else None, _plain(then))
+    before, after = hidden(plain(live) if live is not None else None, plain(then))
     lines = difflib.unified_diff(
         _lines(before), _lines(after), f"cluster/{name}", f"git/{name}", lineterm="", n=CONTEXT_LINES
     )
@@ -245,15 +243,6 @@ def _holders(
     yield before["metadata"], after["metadata"], ("annotations",)
     if not before["metadata"]:
         del before["metadata"]
-
-
-def _plain(obj: dict[str, Any]) -> dict[str, Any]:
-    """Without the status, and what only the server or Windlass itself sets at every write."""
-    metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name not in SERVER_SET}
-    marks = {name: value for name, value in (metadata.pop("annotations", None) or {}).items() if name != HASH}
-    if marks:
-        metadata["annotations"] = marks
-    return {**{name: value for name, value in obj.items() if name != "status"}, "metadata": metadata}
 
 
 def _lines(obj: dict[str, Any] | None) -> list[str]:

@@ -183,3 +183,19 @@ def test_diff_tells_what_a_run_would_change_and_no_secret(person: Person, contro
     assert world.windlass.run("sync", world.name).returncode == 0
     assert world.windlass.run("diff", world.name).returncode == 0
     assert spec_of(person, "scaled")["replicas"] == 5
+
+
+def test_without_self_heal_what_is_left_to_others_is_not_reported(person: Person) -> None:
+    person.documents(sync={"ignore": [REPLICAS, {"kind": "ConfigMap", "managers": ["flags"]}], "selfHeal": False})
+    person.world.push(
+        {"manifests/quiet.yaml": deployment("quiet", 2), "manifests/flags.yaml": config_map("flags", "git")}
+    )
+    person.edit("quiet", {"spec": {"replicas": 5}}, kind="deployments", manager="kubectl-scale")
+    person.edit("flags", {"data": {"value": "on"}}, manager="flags")
+    person.edit("quiet", {"spec": {"paused": True}}, kind="deployments", manager="some-controller")
+    person.edit("kept", {"data": {"value": "by hand"}})  # what came before was seen by the time that this is reported
+    until(lambda: f"ConfigMap/{person.world.name}/kept" in person.state().drift.objects, person.world)
+    assert person.state().drift.objects.keys() == {f"ConfigMap/{person.world.name}/kept"}
+    person.world.push({"manifests/flags.yaml": config_map("flags", "git 2")})
+    assert (person.value("flags"), spec_of(person, "quiet")["replicas"]) == ("on", 5)
+    assert person.state().drift.objects.keys() == {f"ConfigMap/{person.world.name}/kept"}

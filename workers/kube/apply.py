@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from workers.kube import managed_fields
-from workers.kube.contest import Contest, MayTake, Rules, decide
+from workers.kube.contest import Contest, MayTake, Rules, decide, nobody_may_take
 from workers.kube.discovery import Resource
 from workers.kube.dress import dress, normalized
 from workers.kube.errors import ApiError, Conflict
@@ -66,7 +66,7 @@ class Applier:
         """``human`` are patterns (as the shell's) of the managers that give way to Git."""
         self._client, self._applyset_id = client, applyset_id
         self._manager = PREFIX + application
-        self._rules = Rules(self._manager, applyset_id, force, may_take or _never, human)
+        self._rules = Rules(self._manager, applyset_id, force, may_take or nobody_may_take, human)
 
     async def apply(
         self,
@@ -231,7 +231,3 @@ class _Write:
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = document["metadata"]
     return metadata
-
-
-async def _never(application: str, key: ObjectKey) -> bool:
-    return False

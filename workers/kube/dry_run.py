@@ -17,11 +17,12 @@ from workers.kube import managed_fields, pointers
 from workers.kube.apply import APPLY, JSON_PATCH, WRITE_SECONDS
 from workers.kube.contest import Contest, Rules, decide
 from workers.kube.discovery import Resource
-from workers.kube.dress import dress, normalized
+from workers.kube.dress import SERVER_SET, dress, normalized
 from workers.kube.errors import ApiError
 from workers.kube.fieldsets import FieldSet, minus, union
 from workers.kube.handoff import MARKS, Handoff, Left
 from workers.kube.keys import ObjectKey
+from workers.kube.managed_fields import HASH
 from workers.kube.transport import DEFAULT_TIMEOUT, Answer, Deadline, KubeClient
 
 METADATA_FIELDS = ("labels", "annotations", "finalizers", "ownerReferences")
@@ -74,6 +75,20 @@ class Foreseen(NamedTuple):
 
     live: dict[str, Any] | None
     then: dict[str, Any]
+
+    @property
+    def equal(self) -> bool:
+        """Would nothing change but who owns what?"""
+        return self.live is not None and plain(self.live) == plain(self.then)
+
+
+def plain(obj: dict[str, Any]) -> dict[str, Any]:
+    """Without the status, and what only the server or Windlass itself sets at every write."""
+    metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name not in SERVER_SET}
+    marks = {name: value for name, value in (metadata.pop("annotations", None) or {}).items() if name != HASH}
+    if marks:
+        metadata["annotations"] = marks
+    return {**{name: value for name, value in obj.items() if name != "status"}, "metadata": metadata}
 
 
 class DryRun:

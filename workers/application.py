@@ -28,6 +28,7 @@ from workers.dependencies import missing
 from workers.desired import Desired, Output, SourceAt, desired
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
+from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.plan import ObjectError, Plan
@@ -144,9 +145,10 @@ class ApplicationRun:
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
         with self._progress.timed("render"):
-            self._desired = await desired(self.sources, self._render, self._changes, self._context.secret_key)
+            key, ignore = self._context.secret_key, IgnoreRules.of(self.application)
+            self._desired = await desired(self.sources, self._render, self._changes, key, ignore)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await desired(self.sources, self._render, lambda: None, self._context.secret_key)
+                self._desired = await desired(self.sources, self._render, lambda: None, key, ignore)
         with self._progress.timed("plan"):
             pushed = bool(self._progress.record.event)
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)

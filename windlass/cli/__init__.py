@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "windlass.cli.check",
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
+    "diff": "windlass.cli.diff",
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
     "delete": "windlass.cli.act",

@@ -236,7 +236,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
         ),
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
         ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
-        ("Application", "sync: {ignore: []}", "spec.sync.ignore"),
         ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
     ],
 )

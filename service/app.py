@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -81,6 +83,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         shutdown_timeout=1.0,
     )
     await runner.setup()
+    library = logging.getLogger("aiohttp.server")
+    library.addFilter(_in_one_line)
     try:
         listener = _listener(host, port)
         site = web.SockSite(runner, listener, backlog=BACKLOG)
@@ -90,6 +94,16 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         await _drained(app[WEBHOOKS])
     finally:
         await runner.cleanup()
+        library.removeFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Whoever sends what is no HTTP must not fill our log with errors and tracebacks, for which aiohttp takes it."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.warning("request.malformed", status=error.code, error=type(error).__name__)
+    return False
 
 
 async def _drained(webhooks: Webhooks) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import random
 import re
 from typing import Any
@@ -251,6 +252,16 @@ class TestOnTheWire:
         assert statuses
         assert all(400 <= status < 500 for status in statuses)
         assert await intake.keys() == set()
+
+    @pytest.mark.parametrize(
+        "said", [b"PRI / HTTP/1.1\r\n\r\n", b"POST /\x00 HTTP/1.1\r\n\r\n", b"POST / HTTP/9\r\n\r\n"]
+    )
+    async def test_what_is_no_http_makes_no_error_of_ours(
+        self, intake: Intake, said: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert await spoken(intake, said) == [400]
+        assert [record.levelname for record in caplog.records if record.levelno >= logging.ERROR] == []
+        assert not any(record.exc_info for record in caplog.records if record.levelno > logging.DEBUG)
 
 
 class TestSignedGarbage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -155,6 +156,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     """
     if settings.redis_url is None:
         raise WindlassError("REDIS_URL is not set")
+    _allow_connections()
     redis = connect_redis(settings.redis_url)
     queue = SourceQueue(redis, queue_name=settings.queue)
     directory, documents = DocumentDirectory(settings.documents), Documents()
@@ -178,6 +180,12 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         log.info("service.stopped")
     finally:
         await redis.aclose()
+
+
+def _allow_connections() -> None:
+    """As many as the system lets us have: the usual 1,024 files are soon held by those who connect and say nothing."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,7 +34,14 @@ def windlass(redis_server: object, tmp_path_factory: pytest.TempPathFactory) -> 
         cluster("local", "/nowhere"),
         application("shop", repository="shop", namespace="x"),
     )
-    installation.start_service()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (256, hard)
+    )  # what the service is started with, not what it is left with
+    try:
+        installation.start_service()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     yield installation
     installation.stop()
 

@@ -1,8 +1,8 @@
 """Reads request bodies without trusting them: streamed, bounded one by one and all together, never decompressed.
 
 What must hold: memory does not depend on how many clients send how much (CVE-2024-40634). The first `SMALL` bytes of a body
-are read at once; what is larger, or doesn't say, has then shown that it is being sent, and waits for room, held back by
-TCP. Bodies of a declared moderate size have room of their own, so that an endless one can't hold up a push.
+are read in any case; what is larger, or doesn't say, has then shown that it is being sent, and waits for room, held back
+by TCP. Bodies of a declared moderate size have room of their own, so that an endless one can't hold up a push.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ SMALL = 32 * 1024
 """Bytes of a body that are read without asking; the usual push has 5,000 to 20,000."""
 MODERATE = 256 * 1024
 """Bytes of a declared body that need not wait for one that is larger, or endless."""
+PIECE = 4 * 1024
+"""Bytes read at once before there is room for more."""
 READERS = 512
 """Bodies that may be on their way in at once."""
 
@@ -67,12 +69,15 @@ class Bodies:
 
     async def _collect(self, request: web.Request, sender: Sender, room: Room, claim: int) -> bytes:
         body, asked = bytearray(), claim <= SMALL
-        while chunk := await request.content.readany():
+        content = request.content
+        while chunk := await (content.readany() if asked else content.read(PIECE)):
             body += chunk
             if len(body) > self._limit:
                 raise self._too_large()
             sender.heard(len(chunk))
-            if not asked and len(body) >= SMALL:
+            if (
+                not asked and content.total_bytes >= SMALL
+            ):  # what came, read or not: what isn't read holds the sender back
                 await room.take(sender, claim)
                 asked = True
         return bytes(body)

@@ -16,7 +16,7 @@ FIRST_SECONDS = 1.0
 """For the first byte of a body."""
 PATIENCE_SECONDS = 5.0
 """The lag at which a sender is given up, though there is room."""
-PRESSED_SECONDS = 1.0
+PRESSED_SECONDS = 2.0
 """The lag at which a sender gives way to one that waits for room."""
 SLOWEST = 512 * 1024
 """Bytes a second: the pace below which a lag grows."""

@@ -198,3 +198,23 @@ async def test_fields_of_any_manager_may_be_left_but_never_our_own(kube: Harness
     await kube.edit_as("kubectl-edit", kube.config_map(), {"data": {"a": "9", "c": "9"}})
     await apply(kube, kube.config_map(a="2", b="2"), left)
     assert (await kube.live(kube.config_map()))["data"] == {"a": "9", "b": "2", "c": "9"}
+
+
+async def test_a_rule_costs_requests_once_and_without_a_rule_there_are_none(
+    kube: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    request = kube.client.request
+
+    async def counted(method: str, path: str, **options: Any) -> Any:
+        asked.append(method)
+        return await request(method, path, **options)
+
+    monkeypatch.setattr(kube.client, "request", counted)
+    costs = []
+    for left, settled, count in ((None, False, 1), (REPLICAS, False, 2), (REPLICAS, True, 3), (REPLICAS, True, 4)):
+        await kube.resource(kube.deployment())
+        asked.clear()
+        await apply(kube, kube.deployment(minReadySeconds=count), left, settled=settled)
+        costs.append(asked.copy())
+    assert costs == [["PATCH"], ["GET", "PATCH", "PATCH"], ["PATCH"], ["PATCH"]]

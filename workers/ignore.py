@@ -80,12 +80,7 @@ def hashed(body: Mapping[str, Any], left: Left) -> tuple[dict[str, Any], str]:
 
 def is_handed_over(applied: str, wanted: str) -> bool:
     """Were the fields that an object's ``wanted`` hash leaves out left out when the one of the hash ``applied`` was applied?"""
-    return bool(applied) and applied.partition("-")[1:] == wanted.partition("-")[1:]
-
-
-def content_only(digest: str) -> str:
-    """The hash of an object whose fields are not handed over yet."""
-    return digest.partition("-")[0]
+    return applied.partition("-")[2] == wanted.partition("-")[2] != ""
 
 
 def _twins(pointer: Pointer) -> list[Pointer]:

@@ -137,7 +137,7 @@ def sketch(
     """What to remember of ``manifest``. Its namespace is in the object's key, so the hash can do without; so it must
     without what is ``random``, and without what is left to others."""
     metadata = {k: v for k, v in manifest.body["metadata"].items() if k != "namespace"}
-    body = {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
+    body = without({**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}, random)
     left, mark = ignore.of_manifest(manifest.api_version, manifest.kind, manifest.namespace, manifest.name), ""
     if left is not None:
         body, mark = hashed(body, left)
@@ -146,7 +146,7 @@ def sketch(
         manifest.kind,
         manifest.namespace,
         manifest.name,
-        content_hash(without(body, random), secret_key) + mark,
+        content_hash(body, secret_key) + mark,
         manifest.file,
         manifest.line,
         blob,

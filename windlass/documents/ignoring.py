@@ -26,7 +26,7 @@ Pointer = tuple[str, ...]
 _ESCAPE = re.compile(r"~(?![01])")
 _PATTERN = re.compile(r"[A-Za-z0-9*?\[\]!.:_-]{1,253}\Z")
 _OWN = ("part-of label and the hash are Windlass' own", "applyset.kubernetes.io/part-of", "windlass.dev/hash")
-_IDENTITY = frozenset({("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace")})
+_IDENTITY = frozenset({("metadata",), ("metadata", "name"), ("metadata", "namespace")})
 
 
 class IgnoreRule(Strict, frozen=True):
@@ -88,8 +88,8 @@ def _wrong(pointer: str) -> str:
     found = steps(pointer)
     if "" in found:
         return "expected a name between any two slashes"
-    if found in _IDENTITY or (len(found) > 1 and found[0] in ("apiVersion", "kind")):
-        return "says which object it is, so it can't be ignored"
+    if found in _IDENTITY or found[0] in ("apiVersion", "kind", "*") or found == ("metadata", "*"):
+        return "what says which object it is can't be ignored"
     if found[0] == "metadata" and found[-1] in _OWN[1:]:
         return f"can't be ignored: the {_OWN[0]}"
     return ""

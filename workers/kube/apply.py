@@ -188,7 +188,7 @@ class _Write:
             body["metadata"]["resourceVersion"] = self._version
         params = {"force": "true" if self._force else "false"}
         metadata, created = await self._patch(orjson.dumps(body), APPLY, params)
-        self.again = self.handoff.answered(created=created)
+        self.again = self.handoff.answered(metadata.get("managedFields") or (), self._manager, created=created)
         return metadata
 
     async def take(self, metadata: dict[str, Any], handed: frozenset[str] = frozenset()) -> bool:

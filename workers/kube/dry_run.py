@@ -25,6 +25,8 @@ from workers.kube.keys import ObjectKey
 from workers.kube.managed_fields import HASH
 from workers.kube.transport import DEFAULT_TIMEOUT, Answer, Deadline, KubeClient
 
+ROUNDS = 3
+"""How often somebody else's write may come between the look at an object and its dry run."""
 METADATA_FIELDS = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
@@ -122,6 +124,16 @@ class DryRun:
 
         :raises ConflictError: others keep fields that Git names. :raises ApiError: the server refuses it.
         """
+        for _ in range(ROUNDS):
+            seen = await self._foresee(resource, body, digest, live, left)
+            if _version(seen.live) == _version(seen.then):
+                break
+            live = await self.read(resource, ObjectKey.of(body))  # somebody wrote it meanwhile: that is no difference
+        return seen
+
+    async def _foresee(
+        self, resource: Resource, body: dict[str, Any], digest: str, live: dict[str, Any] | None, left: Left | None
+    ) -> Foreseen:
         handoff = Handoff(left, normalized(body))
         metadata = live["metadata"] if live is not None else None
         if left is not None:
@@ -142,6 +154,7 @@ class DryRun:
 
         ignored = self._ignored((live, then), left, body)
         entries = then["metadata"].get("managedFields") or []
+        handoff.answered(entries, self._rules.manager, created=False)
         extras = minus(_owned(entries, former), union([_owned(entries, lambda one: not former(one)), ignored, MARKS]))
         if extras:
             then = await self._without(path, live, pointers.without(then, extras))
@@ -196,6 +209,11 @@ def _owned(entries: list[dict[str, Any]], who: Any) -> FieldSet:
         for entry in entries
         if who(entry.get("manager", "")) and entry.get("subresource") != "status"
     )
+
+
+def _version(obj: dict[str, Any] | None) -> str | None:
+    """A dry run leaves the version as it finds it, and one that would create has none to speak of."""
+    return obj["metadata"].get("resourceVersion") if obj is not None else None
 
 
 def _less(obj: dict[str, Any], fields: FieldSet) -> dict[str, Any]:

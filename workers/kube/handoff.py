@@ -17,7 +17,7 @@ from windlass.documents.ignoring import Pointer
 from workers.kube import pointers
 from workers.kube.errors import ApiError, Conflict
 from workers.kube.fieldsets import FieldSet, minus, names, union
-from workers.kube.managed_fields import HASH, IGNORED, PART_OF, Entry, own_entry
+from workers.kube.managed_fields import HASH, IGNORED, PART_OF, Entry, application_of, own_entry
 
 MARKS: FieldSet = {"f:metadata": {"f:labels": {f"f:{PART_OF}": {}}, "f:annotations": {f"f:{HASH}": {}}}}
 """Ours on every member, whatever is ignored."""
@@ -31,6 +31,8 @@ class Left(NamedTuple):
 
     def is_left_to(self, manager: str) -> bool:
         """Are the fields of ``manager`` none of ours to take?"""
+        if application_of(manager):
+            return False
         return manager == IGNORED or any(fnmatchcase(manager, pattern) for pattern in self.managers)
 
 
@@ -68,8 +70,6 @@ class Handoff:
         """The object's metadata as it is now; None: it isn't there, so all of Git's values are its first ones.
 
         ``besides`` is a manager whose fields count for nobody's: where nothing can be handed over, they stay in ``body``.
-
-        :raises ApiError: a pointer goes into what the server knows only as a whole.
         """
         self.unsure = False
         entries = (metadata or {}).get("managedFields") or []
@@ -77,16 +77,18 @@ class Handoff:
             self.body, self._created = self._whole, True
             return
         self._final = self._without_theirs(entries, self._left.pointers)
-        known = union(map(_fields, entries))
-        self._refuse_parts(known)
-        if besides:
-            known = union(_fields(entry) for entry in entries if entry.get("manager") != besides)
+        known = union(_fields(entry) for entry in entries if not besides or entry.get("manager") != besides)
         absent = [p for p in self._places() if entries and not pointers.chosen(known, [p], self._whole)]
         present = [p for p in self._places() if p not in absent]
         self.body = self._without_theirs(entries, present) if absent else self._final
 
-    def answered(self, *, created: bool) -> bool:
-        """The server took ``body``. True: another apply follows, of a new ``body``."""
+    def answered(self, entries: Sequence[Entry], manager: str, *, created: bool) -> bool:
+        """The server took ``body``, and tracks its fields as ``entries`` say. True: another apply follows, of a new ``body``.
+
+        :raises ApiError: a pointer goes into what the server knows only as a whole.
+        """
+        if not self.complete and (own := own_entry(entries, manager)) is not None:
+            self._refuse_parts(_fields(own))
         if self.complete and created and not self._created and self._final != self._whole:
             self.body, self._created = self._whole, True  # it was deleted meanwhile: it begins anew
             return True
@@ -109,10 +111,7 @@ class Handoff:
         return True
 
     def entries(self, entries: Sequence[Entry], manager: str) -> list[Entry] | None:
-        """``entries`` with what is ignored out of the one of ``manager``, and owned by somebody; None: they are so.
-
-        :raises ApiError: as `looked`.
-        """
+        """``entries`` with what is ignored out of the one of ``manager``, and owned by somebody; None: they are so."""
         if self._left is NOTHING:
             return None
         complete = self.complete
@@ -124,7 +123,6 @@ class Handoff:
         kept = own_entry(entries, IGNORED)
         held = union(_fields(entry) for entry in entries if entry is not own and entry is not kept)
         ours, theirs = _fields(own), _fields(kept) if kept else {}
-        self._refuse_parts(ours)
         chosen = minus(pointers.chosen(union([ours, theirs]), self._left.pointers, self._whole), MARKS)
         back = minus(theirs, chosen)
         left = minus(minus(union([ours, back]), chosen), minus(self._theirs(entries), MARKS))

@@ -172,3 +172,49 @@ async def test_a_key_of_a_secret_is_left_to_others_however_it_is_written(kube: H
     await kube.edit_as("rotator", secret, {"data": {"a": "OQ=="}})
     await apply(kube, {**secret, "stringData": {"a": "2", "b": "2"}}, left, settled=True)
     assert (await kube.live(secret))["data"] == {"a": "OQ==", "b": "Mg=="}
+
+
+async def test_what_was_empty_and_what_cannot_be_parted_look_alike_and_are_told_apart(kube: Harness) -> None:
+    """``resources: {}`` and an atomic ``nodeSelector`` are both one field without children."""
+    body = kube.deployment()
+    pod = body["spec"]["template"]["spec"]
+    pod["nodeSelector"] = {"disk": "ssd", "zone": "a"}
+    pod["containers"][0]["resources"] = {}
+    await apply(kube, body, None)
+    pod["containers"][0]["resources"] = {"limits": {"cpu": "1"}}
+    base = ("spec", "template", "spec")
+    limits = Left(((*base, "containers", "*", "resources", "limits", "cpu"),))
+    await apply(kube, body, limits)
+    (container,) = (await kube.live(body))["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"limits": {"cpu": "1"}}, "Git's value is the first one"
+    with pytest.raises(ApiError, match=r"knows /spec/template/spec/nodeSelector only as a whole"):
+        await apply(kube, body, Left(((*base, "nodeSelector", "zone"),)))
+    assert (await kube.live(body))["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "ssd", "zone": "a"}
+
+
+async def test_fields_of_any_manager_may_be_left_but_never_our_own(kube: Harness) -> None:
+    left = Left((), ("*",))
+    await apply(kube, kube.config_map(a="1", b="1"), left)
+    await kube.edit_as("kubectl-edit", kube.config_map(), {"data": {"a": "9", "c": "9"}})
+    await apply(kube, kube.config_map(a="2", b="2"), left)
+    assert (await kube.live(kube.config_map()))["data"] == {"a": "9", "b": "2", "c": "9"}
+
+
+async def test_a_rule_costs_requests_once_and_without_a_rule_there_are_none(
+    kube: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    request = kube.client.request
+
+    async def counted(method: str, path: str, **options: Any) -> Any:
+        asked.append(method)
+        return await request(method, path, **options)
+
+    monkeypatch.setattr(kube.client, "request", counted)
+    costs = []
+    for left, settled, count in ((None, False, 1), (REPLICAS, False, 2), (REPLICAS, True, 3), (REPLICAS, True, 4)):
+        await kube.resource(kube.deployment())
+        asked.clear()
+        await apply(kube, kube.deployment(minReadySeconds=count), left, settled=settled)
+        costs.append(asked.copy())
+    assert costs == [["PATCH"], ["GET", "PATCH", "PATCH"], ["PATCH"], ["PATCH"]]

@@ -27,6 +27,7 @@ spec:
         ("{kind: A, jsonPointers: [/a, /b//c]}", "[0].jsonPointers[1]", "expected a name between any two slashes"),
         ("{kind: A, jsonPointers: [/a~2b]}", "[0].jsonPointers[0]", "written ~0"),
         ("{kind: A, jsonPointers: [/metadata/name]}", "[0].jsonPointers[0]", "says which object it is"),
+        ("{kind: A, jsonPointers: ['/*/name']}", "[0].jsonPointers[0]", "says which object it is"),
         ("{kind: A, jsonPointers: [/metadata/annotations/windlass.dev~1hash]}", "[0].jsonPointers[0]", "own"),
         ("{kind: A, managers: [windlass/other]}", "[0].managers[0]", "field manager"),
         ("{kind: A, managers: [windlass-ignored]}", "[0].managers[0]", "is Windlass itself"),

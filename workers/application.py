@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
+from windlass.health import HealthState, begun, nothing_to_wait_for
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
@@ -25,8 +26,10 @@ from workers.context import Context
 from workers.dependencies import missing
 from workers.desired import Desired, Output, SourceAt, desired
 from workers.followed import load_inputs, paths, same
+from workers.health import has_health
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
+from workers.kube.keys import ObjectKey
 from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
@@ -67,6 +70,13 @@ def document_digest(application: Application, limits: Sequence[Limits]) -> str:
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
 
 
+class HealthNews(TypedDict):
+    """What `SourceQueue.record` is told of health."""
+
+    health: HealthState | None
+    turn: bool
+
+
 class ApplicationRun:
     """One run of ``application`` towards ``commit`` of the repository of ``document``, under ``lease``."""
 
@@ -99,7 +109,7 @@ class ApplicationRun:
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._away = False
+        self._away = self._waits_for_health = False
         self._plan = Plan()
         self._claims = Claims(
             context.redis,
@@ -307,6 +317,7 @@ class ApplicationRun:
         return self.state.attempts + 1 if self.state.wanted == self.commit else 1
 
     async def _save(self, phase: str, *, complete: bool) -> None:
+        health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
         attempted = () if complete else (*dict.fromkeys((*self.state.attempted, self.commit)),)
         fields = {
@@ -339,6 +350,7 @@ class ApplicationRun:
             clean=self._trigger if complete else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
+            **health,
         )
 
     def _again(self) -> bool:
@@ -355,6 +367,18 @@ class ApplicationRun:
             standing.awaits, standing.why = [], ""
         return standing
 
+    def _health(self, *, complete: bool) -> HealthNews:
+        """What the objects that are about to be recorded mean for the application's health (`windlass.health`)."""
+        rules, first = self._context.health_rules(self.application), not self.state.objects
+        recorded = (*self._progress.done, *(self._plan.moved if first else ()))
+        kinds = {(key.group, key.kind) for key in map(ObjectKey.parse, recorded)}
+        if any(has_health(*kind, rules) for kind in kinds):
+            self._waits_for_health = True
+            return {"health": begun(time.time()), "turn": True}
+        if complete and first and not self._waits_for_health:
+            return {"health": nothing_to_wait_for(time.time()), "turn": False}
+        return {"health": None, "turn": False}
+
     def _revisions(self) -> str:
         """The commits of all sources, where there are several."""
         if len(self.sources) == 1:
@@ -370,8 +394,9 @@ class ApplicationRun:
         return [at.source.id for place, at in enumerate(self.sources) if place in places]
 
     async def _save_progress(self) -> None:
+        health = self._health(complete=False)
         done, self._progress.done = self._progress.done, {}
-        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done)
+        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done, **health)
         if self._lease.lost:
             raise LeaseLostError(f"application {self.application.name} is somebody else's now")
 

@@ -12,6 +12,7 @@ from windlass.documents.accounts import ServiceAccount, account_of
 from windlass.documents.catalog import Catalog
 from windlass.documents.types import Cluster
 from windlass.errors import WindlassError
+from windlass.health import health_key
 from windlass.queue import LeaseKeeper
 from windlass.secrets import Secrets
 from windlass.settings import Settings
@@ -44,7 +45,8 @@ async def delete_application(
             if not failed:
                 claims = [str(member.key) for member in members]
                 await redis.hdel(state.claims_key(document.name), *claims)
-                await redis.delete(state.application_key(application), state.objects_key(application))
+                keys = (state.application_key, state.objects_key, health_key)
+                await redis.delete(*(key(application) for key in keys))
             return 1 if failed else 0
         finally:
             await lease.release()

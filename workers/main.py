@@ -57,7 +57,7 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
     async def watch() -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await sweeper.looked.wait()
-        await Watcher(context).run()
+        await Watcher(context, reporter.health_changed).run()
 
     worker = WindlassWorker(
         settings.queue,

@@ -88,16 +88,18 @@ class Busy(msgspec.Struct, frozen=True):
 
 
 class Recorded(NamedTuple):
-    """A record of an application's run, as it is published: the objects that were written; ``over`` with the run's last."""
+    """A record of an application's run, as it is published: the objects that were written, ``over`` with the run's last.
+    ``turn``: which turn the application's health is in since."""
 
     application: str
     over: bool
+    turn: int
     objects: tuple[str, ...]
 
     @classmethod
     def load(cls, message: bytes) -> Recorded:
-        application, over, *objects = message.decode().split("\n")
-        return cls(application, over == "over", tuple(objects))
+        application, over, turn, *objects = message.decode().split("\n")
+        return cls(application, over == "over", int(turn), tuple(objects))
 
 
 class SourceQueue:

@@ -1,5 +1,5 @@
 -- An application's state, written only by who holds its lease. Watchers hear of it, a line each: the application, whether
--- its run is over, and the objects that were recorded.
+-- its run is over, the turn that its health is in, and the objects that were recorded.
 local r = cjson.decode(ARGV[1])
 if redis.call('GET', lease_key('application', r.name)) ~= r.token then return 0 end
 local key = 'windlass:app:' .. r.name
@@ -22,7 +22,7 @@ if r.turn then
 elseif r.health ~= '' then
   redis.call('SET', key .. ':health', r.health, 'NX')
 end
-local heard = {r.name, r.history ~= '' and 'over' or 'more'}
+local heard = {r.name, r.history ~= '' and 'over' or 'more', number(redis.call('HGET', key, 'turn'))}
 for i = 2, #ARGV, 2 do heard[#heard + 1] = ARGV[i] end
-if #heard > 2 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end
+if #heard > 3 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end
 return 1

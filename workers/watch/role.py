@@ -20,8 +20,9 @@ from windlass.errors import LeaseLostError, WindlassError
 from windlass.queue import RECORDED, Lease, Recorded
 from workers.context import Context
 from workers.watch.follow import Follower
-from workers.watch.health import Changed, HealthFollower
+from workers.watch.health import HealthFollower
 from workers.watch.kinds import Kinds
+from workers.watch.tell import Changed
 
 log = structlog.get_logger(__name__)
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.follow import Documents
+from windlass.health import HealthState, health_key
 from windlass.metrics import REGISTRY
 from windlass.queue.rqjob import JOB_PREFIX
 from windlass.state import application_key
@@ -26,7 +27,7 @@ SETS = {"running": "wip", "failed": "failed", "scheduled": "scheduled", "finishe
 """RQ's registries (sorted sets `rq:NAME:QUEUE`), by the state of their jobs."""
 WORDS = frozenset(
     {"Syncing", "Waiting", "Synced", "Retrying", "Failed", "OutOfSync", "RolledBack"}
-    | {"Healthy", "Progressing", "Degraded", "Current", "InProgress", "Terminating"}
+    | {"Healthy", "Progressing", "Degraded"}
 )
 """Phases and health, as states hold them; anything else counts as Unknown."""
 
@@ -77,9 +78,11 @@ class Figures:
         while batch := list(islice(names, BATCH)):
             pipeline = self._redis.pipeline(transaction=False)
             for name in batch:
-                pipeline.hmget(application_key(name), "phase", "health")
-            for phase, health in await pipeline.execute():
-                counts[_word(phase), _word(health)] += 1
+                pipeline.hget(application_key(name), "phase")
+                pipeline.get(health_key(name))
+            answers = await pipeline.execute()
+            for phase, health in zip(answers[::2], answers[1::2], strict=True):
+                counts[_word(phase), _word(HealthState.load(health).status.encode())] += 1
         APPLICATIONS.clear()
         for labels, count in counts.items():
             APPLICATIONS.labels(*labels).set(count)

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import msgspec
 import structlog
@@ -19,6 +19,7 @@ from windlass import metrics
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
+from windlass.health import HealthState, begun, nothing_to_wait_for
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
@@ -28,9 +29,11 @@ from workers.dependencies import missing
 from workers.desired import Desired, Output, SourceAt, desired
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
+from workers.health import has_health
 from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
+from workers.kube.keys import ObjectKey
 from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
@@ -71,6 +74,13 @@ def document_digest(application: Application, limits: Sequence[Limits]) -> str:
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
 
 
+class HealthNews(TypedDict):
+    """What `SourceQueue.record` is told of health."""
+
+    health: HealthState | None
+    turn: bool
+
+
 class ApplicationRun:
     """One run of ``application`` towards ``commit`` of the repository of ``document``, under ``lease``."""
 
@@ -103,7 +113,7 @@ class ApplicationRun:
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._away = False
+        self._away = self._waits_for_health = False
         self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
@@ -327,6 +337,7 @@ class ApplicationRun:
         return self.state.attempts + 1 if self.state.wanted == self.commit else 1
 
     async def _save(self, phase: str, *, complete: bool) -> None:
+        health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
         attempted = () if complete else (*dict.fromkeys((*self.state.attempted, self.commit)),)
         fields = {
@@ -359,6 +370,7 @@ class ApplicationRun:
             clean=self._trigger if complete else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
+            **health,
         )
 
     def _again(self) -> bool:
@@ -375,6 +387,18 @@ class ApplicationRun:
             standing.awaits, standing.why = [], ""
         return standing
 
+    def _health(self, *, complete: bool) -> HealthNews:
+        """What the objects that are about to be recorded mean for the application's health (`windlass.health`)."""
+        rules, first = self._context.health_rules(self.application), not self.state.objects
+        recorded = (*self._progress.done, *(self._plan.moved if first else ()))
+        kinds = {(key.group, key.kind) for key in map(ObjectKey.parse, recorded)}
+        if any(has_health(*kind, rules) for kind in kinds):
+            self._waits_for_health = True
+            return {"health": begun(time.time()), "turn": True}
+        if complete and first and not self._waits_for_health:
+            return {"health": nothing_to_wait_for(time.time()), "turn": False}
+        return {"health": None, "turn": False}
+
     def _revisions(self) -> str:
         """The commits of all sources, where there are several."""
         if len(self.sources) == 1:
@@ -390,8 +414,9 @@ class ApplicationRun:
         return [at.source.id for place, at in enumerate(self.sources) if place in places]
 
     async def _save_progress(self) -> None:
+        health = self._health(complete=False)
         done, self._progress.done = self._progress.done, {}
-        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done)
+        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done, **health)
         if self._lease.lost:
             raise LeaseLostError(f"application {self.application.name} is somebody else's now")
 

@@ -19,6 +19,7 @@ from windlass import state
 from windlass.documents import ordering
 from windlass.documents.accounts import ServiceAccount, account_of
 from windlass.errors import WindlassError
+from windlass.health import health_key
 from windlass.queue import Lease
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
@@ -116,8 +117,8 @@ class Deletion:
                 raise WindlassError(f"the application {self.name} is somebody else's now: try again")
             if self.moved:
                 return
-            keys = state.application_key(self.name), state.objects_key(self.name), state.history_key(self.name)
-            await self._context.redis.delete(*keys)
+            keys = (state.application_key, state.objects_key, state.history_key, health_key)
+            await self._context.redis.delete(*(key(self.name) for key in keys))
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Lease]:

@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     async def watch(self) -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
-        await Watcher(self.context).run()
+        await Watcher(self.context, self.reporter.health_changed).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:

@@ -50,6 +50,7 @@ class Reconciler:
     def __init__(self, context: Context, reporter: Reporter) -> None:
         self._context, self._reporter = context, reporter
         self._followed: dict[str, tuple[tuple[str, int], Followed]] = {}
+        self._tips: dict[str, str] = {}  # of the runs that go on now
 
     async def reconcile(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Make every application of ``source`` equal to the source's tip; answers with a summary for the job's result."""
@@ -72,6 +73,7 @@ class Reconciler:
                 return await self._failed(run, error)
             finally:
                 run.lease.forget()
+                self._tips.pop(run.source, None)
 
     async def _begin(self, job_id: str, source: str) -> Run | None:
         while True:
@@ -89,6 +91,11 @@ class Reconciler:
         message = str(error) if isinstance(error, WindlassError) else f"{type(error).__name__}: {error}"
         log.error("source.failed", error=message, retry_in=retry_in, exc_info=not isinstance(error, WindlassError))
         await self._context.queue.finish(run, error=message, retry_in=retry_in)
+        commit, view = self._tips.get(run.source), self._context.catalog.sources.get(run.source)
+        if commit is None and run.hints:
+            commit = run.hints[-1].commit
+        if commit and view is not None:
+            await self._reporter.source_failed(view, commit, message)
         return {"source": run.source, "outcome": "failed", "error": message}
 
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
@@ -101,7 +108,7 @@ class Reconciler:
         repository = await self._context.repositories.get(view.repository)
         following = Following(repository, view.ref)
         async with _ahead(repository, view.ref, run):
-            tip = await self._tip(run, following)
+            tip = self._tips[run.source] = await self._tip(run, following)
         if tip == run.processed and not run.dirty and run.documents == view.digest:
             await self._context.queue.finish(run)
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
@@ -203,11 +210,13 @@ class Reconciler:
         """All affected applications at once; what came of a cluster's is said as soon as its last one ended."""
         if not affected:
             await advanced
+            if run.attempts:
+                await self._reporter.source_read(view, fetched.commit)
             return []
         hint = run.hints[-1] if run.hints else None
         group = _Group(self._context, run, view, repository, affected, advanced)
         way = fetched.way + (f" ({fetched.reason})" if fetched.reason else "")
-        await self._reporter.started(view.repository, fetched.commit, affected)
+        await self._reporter.started(view.repository, fetched.commit, affected, source=view.id)
 
         async def follow(application: Application) -> Outcome:
             outcome = await group.reconcile(application, fetched.commit, hint, way, durations)

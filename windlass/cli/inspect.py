@@ -1,4 +1,4 @@
-"""`windlass status` and `windlass history`: what was wanted, what was applied, and how long each step took."""
+"""`windlass status` and `windlass history`: what was wanted, applied and healthy, and how long each step took."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("application", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 def status(application: str | None, as_json: bool) -> None:
-    """Show each application's phase and revision, or one application with its errors."""
+    """Show each application's phase, health and revision, or one application with its errors and its commit's way."""
     states, sources, errors = asyncio.run(_read(application))
     if as_json:
         click.echo(
@@ -37,10 +37,12 @@ def status(application: str | None, as_json: bool) -> None:
         )
         raise SystemExit(1 if errors and not states else 0)
     rows = [
-        (s.name, s.phase, s.revision[:10] or "-", s.wanted[:10] or "-", str(s.objects), _ago(s), _total(s))
+        (s.name, s.phase, _health(s), s.revision[:10] or "-", s.wanted[:10] or "-", str(s.objects), _ago(s), _total(s))
         for s in states
     ]
-    click.echo(table(("APPLICATION", "PHASE", "APPLIED", "WANTED", "OBJECTS", "LAST RUN", "TOOK"), rows))
+    click.echo(table(("APPLICATION", "PHASE", "HEALTH", "APPLIED", "WANTED", "OBJECTS", "LAST RUN", "TOOK"), rows))
+    if application and states[0].last is not None:
+        click.echo(_way(states[0].last))
     for one in states:
         for line in _remarks(one):
             click.echo(f"{one.name}: {line}", err=True)
@@ -69,6 +71,7 @@ def history(application: str, as_json: bool) -> None:
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)),
             run.revision[:10],
             run.phase,
+            run.health.partition(":")[0] or "-",
             f"{run.applied}/{run.pruned}",
             run.fetch.split(" ")[0],
             " ".join(f"{step} {took:.0f}" for step, took in run.durations.items()) + " ms",
@@ -76,7 +79,7 @@ def history(application: str, as_json: bool) -> None:
         )
         for run in runs
     ]
-    click.echo(table(("STARTED", "REVISION", "PHASE", "APPLIED/PRUNED", "FETCH", "STEPS", "EVENT"), rows))
+    click.echo(table(("STARTED", "REVISION", "PHASE", "HEALTH", "APPLIED/PRUNED", "FETCH", "STEPS", "EVENT"), rows))
 
 
 async def _read(application: str | None) -> tuple[list[state.ApplicationState], dict[str, Any], list[str]]:
@@ -120,8 +123,34 @@ def _remarks(one: state.ApplicationState) -> Iterator[str]:
         yield from (f"warning: {warning}" for warning in one.last.warnings)
         if one.last.waits:
             yield f"waits: {one.last.waits}"
+    yield from (f"health: {name}: {why}" for name, why in one.health.unhealthy.items())
     yield from (f"drift: {name}: {what}" for name, what in one.drift.objects.items())
     yield from (f"fight: {name}: {who}" for name, who in one.drift.fights.items())
+
+
+def _health(one: state.ApplicationState) -> str:
+    found = one.health
+    return f"{found.status} {found.current}/{found.objects}" if found.unhealthy else found.status or "-"
+
+
+def _way(run: state.RunRecord) -> str:
+    """A commit's way in one line: what took how long, from its webhook until it was healthy."""
+    took = run.durations
+    steps = (
+        ("started", took.get("queue")),
+        ("fetched", took.get("tip", 0.0) + took["fetch"] if "fetch" in took else None),
+        ("rendered", took.get("render")),
+        ("applied", took.get("plan", 0.0) + took["apply"] if "apply" in took else None),
+        ("pruned", took.get("prune")),
+        ("healthy", took.get("healthy")),
+    )
+    came = time.strftime("%H:%M:%S", time.localtime(run.received or run.started))
+    done = [f"{step} +{_duration(ms)}" for step, ms in steps if ms is not None]
+    return " → ".join([f"{run.revision[:10]}: {'received' if run.received else 'looked at'} {came}", *done])
+
+
+def _duration(milliseconds: float) -> str:
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
 def _ago(one: state.ApplicationState) -> str:

@@ -93,7 +93,7 @@ class Follower:
         if recorded.application not in self._self_heal:
             return set()
         suspects = self._of(recorded.application)
-        suspects.places.update(map(Place.parse, recorded.places))
+        suspects.places.update(map(Place.of, recorded.objects))
         if not recorded.over:
             return set()
         places, suspects.places = suspects.places, set()

@@ -25,12 +25,6 @@ class Place(NamedTuple):
     namespace: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Place:
-        """Of ``ConfigMap/shop``, ``Deployment.apps/shop``, ``Namespace``."""
-        group_kind, _, namespace = text.partition("/")
-        return cls(group_kind, namespace)
-
-    @classmethod
     def of(cls, key: str) -> Place:
         """Where the object of this key (as text) is."""
         parts = key.split("/")

@@ -62,11 +62,11 @@ def main() -> int:
     try:
         with _parts(story) as (plane, forge, windlass, dashboard):
             _tell(story, plane, forge, windlass)
-            _links(story, plane, forge, dashboard)
+            _links(story, plane, forge, windlass, dashboard, once=once)
             if story.failures:
                 story.say("\nThe end of Windlass's log:\n" + windlass.log()[-3000:])
             if not once:
-                story.say("\nCtrl-C ends everything.")
+                story.say("\nIt all runs until you press Ctrl-C.")
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
     except KeyboardInterrupt:
@@ -85,7 +85,7 @@ def _interrupted(*_: object) -> None:
 
 @contextlib.contextmanager
 def _parts(story: Story) -> Iterator[tuple[Cluster, Gitea, Windlass, Dashboard]]:
-    story.step("Starting the parts (built on first use; afterwards this takes seconds)")
+    story.step("Starting the parts (built on first use, which takes minutes; afterwards seconds)")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windlass-demo-")))
         folder.chmod(0o755)
@@ -117,52 +117,58 @@ def _tell(story: Story, plane: Cluster, forge: Gitea, windlass: Windlass) -> Non
 
     story.step("1. The web shop's manifests are pushed")
     files = {f"manifests/{file.name}": file.read_text() for file in sorted(SHOP.iterdir())}
-    commit = _push(story, work, windlass, files, "The web shop")
-    ready = story.until(lambda: _ready(plane) == 3)
-    story.check(
-        f"3 Deployments ready{f', {ready * 1000:.0f} ms later' if ready is not None else ''}", ready is not None
-    )
+    commit = _push(story, work, windlass, files, "The web shop", ready=lambda: _ready(plane) == 3)
+    story.check("3 Deployments have all their pods ready", _ready(plane) == 3)
     story.check("commit status: " + _status(story, forge, commit), _status(story, forge, commit).startswith("success"))
 
     story.step("2. A change: the catalog's greeting, and one more web server")
     config = files["manifests/config.yaml"].replace("Welcome to", "Ahoy from")
     web = files["manifests/web.yaml"].replace("replicas: 2", "replicas: 3")
-    commit = _push(story, work, windlass, {"manifests/config.yaml": config, "manifests/web.yaml": web}, "Ahoy")
+    change = {"manifests/config.yaml": config, "manifests/web.yaml": web}
+    _push(story, work, windlass, change, "Ahoy", ready=lambda: _replicas(plane, "web") == 3)
     found = plane.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/catalog") or {}
     story.check(f"ConfigMap catalog says {found.get('data', {}).get('greeting')!r}", "Ahoy" in str(found.get("data")))
-    ready = story.until(lambda: _replicas(plane, "web") == 3)
-    story.check("Deployment web has 3 ready pods", ready is not None)
+    story.check("Deployment web has 3 ready pods", _replicas(plane, "web") == 3)
     story.check("only what changed was written", windlass.last_run(NAME).applied == 2)
 
     story.step("3. A deletion: the summer banner's file is removed")
-    commit = _push(story, work, windlass, {"manifests/banner.yaml": None}, "Summer is over")
+    _push(story, work, windlass, {"manifests/banner.yaml": None}, "Summer is over")
     gone = story.until(lambda: plane.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/summer-banner") is None)
     story.check("ConfigMap summer-banner is gone", gone is not None)
     story.check("nothing else was deleted", windlass.last_run(NAME).pruned == 1 and _ready(plane) == 3)
-    story.say()
-    story.say(windlass.run("history", NAME).stdout.rstrip())
+
+    story.step("What `windlass status` says now")
+    for line in windlass.run("status").stdout.splitlines():
+        story.say(f"  {line}")
 
 
-def _push(story: Story, work: WorkTree, windlass: Windlass, files: dict[str, str | None], message: str) -> str:
-    """Push, and print the commit's way with durations."""
+def _push(
+    story: Story,
+    work: WorkTree,
+    windlass: Windlass,
+    files: dict[str, str | None],
+    message: str,
+    ready: Callable[[], bool] | None = None,
+) -> str:
+    """Push, and print the commit's way: how long each leg took, and what the last one was made of."""
     commit = work.commit(files, message)
     work.push()
     pushed = time.time()
-    arrived = story.until(lambda: windlass.revision(NAME) == commit)
-    if arrived is None:
+    if story.until(lambda: windlass.revision(NAME) == commit) is None:
         story.check(f"{commit[:10]} applied", False)
         return commit
     run = windlass.last_run(NAME)
-    received = run.received or run.started
-    steps = {"pushed → received": (received - pushed) * 1000}
-    steps["received → started"] = (
-        (run.started - received) * 1000 - run.durations.get("tip", 0) - run.durations.get("fetch", 0)
-    )
-    for step in ("tip", "fetch", "render", "plan", "apply", "prune"):
-        if step in run.durations:
-            steps[step] = run.durations[step]
-    steps["received → applied"] = (run.started - received) * 1000 + run.durations["total"]
-    story.say(f"  {commit[:10]}  " + "   ".join(f"{name} {took:.0f} ms" for name, took in steps.items()))
+    received, applied = run.received or run.started, run.started + run.durations["total"] / 1000
+    points = {"received": received, "fetched": run.started, "applied": applied}
+    if ready is not None and story.until(ready) is not None:
+        points["pods ready"] = time.time()
+    way, last = "pushed", pushed
+    for name, at in points.items():
+        way, last = f"{way} ─{max(at - last, 0) * 1000:.0f} ms→ {name}", at
+    story.say(f"  {commit[:10]}  {way}")
+    steps = {step: run.durations[step] for step in ("render", "plan", "apply", "prune") if step in run.durations}
+    told = ", ".join(f"{step} {took:.0f}" for step, took in steps.items())
+    story.say(f"              received to applied: {(applied - received) * 1000:.0f} ms (of it: {told} ms)")
     story.check(f"{run.applied} applied, {run.pruned} pruned, phase {run.phase}", run.phase == "Synced")
     return commit
 
@@ -188,11 +194,16 @@ def _status(story: Story, forge: Gitea, commit: str) -> str:
     return f"{newest().get('status')}: {newest().get('description')}"
 
 
-def _links(story: Story, plane: Cluster, forge: Gitea, dashboard: Dashboard) -> None:
-    story.step("Look around")
+def _links(story: Story, plane: Cluster, forge: Gitea, windlass: Windlass, dashboard: Dashboard, *, once: bool) -> None:
+    story.step("Look around" + (" (without ONCE=1, in a terminal, it would all go on running)" if once else ""))
     story.say(f"  Gitea         {forge.url}/{ADMIN}/{NAME}  ({ADMIN} / {PASSWORD})")
     story.say(f"  rq-dashboard  {dashboard.url}")
-    story.say(f"  kubectl       KUBECONFIG={plane.kubeconfig}")
+    story.say(f"  kubectl       export KUBECONFIG={plane.kubeconfig}")
+    variables = " ".join(f"{name}={windlass.environment[name]}" for name in ("REDIS_URL", "WINDLASS_DOCUMENTS"))
+    story.say(f"  windlass      export {variables}; {Path(sys.executable).parent / 'windlass'} history {NAME}")
+    story.say(
+        f"  push          git clone http://{ADMIN}:{PASSWORD}@{forge.url.removeprefix('http://')}/{ADMIN}/{NAME}.git"
+    )
 
 
 if __name__ == "__main__":

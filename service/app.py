@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -15,16 +17,19 @@ from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from service.endpoints import Resolver
+from service.figures import Figures
 from service.follow import Documents
 from service.health import Health
 from service.webhooks import Queue, Webhooks
 from windlass.documents.directory import DocumentDirectory
 from windlass.errors import WindlassError
+from windlass.exposed import exposed
 from windlass.queue import SourceQueue
 from windlass.secrets import Secrets
 from windlass.settings import Settings
@@ -79,6 +84,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         shutdown_timeout=1.0,
     )
     await runner.setup()
+    library = logging.getLogger("aiohttp.server")
+    library.addFilter(_in_one_line)
     try:
         listener = _listener(host, port)
         site = web.SockSite(runner, listener, backlog=BACKLOG)
@@ -88,6 +95,16 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         await _drained(app[WEBHOOKS])
     finally:
         await runner.cleanup()
+        library.removeFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Whoever sends what is no HTTP must not fill our log with errors and tracebacks, for which aiohttp takes it."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.warning("request.malformed", status=error.code, error=type(error).__name__)
+    return False
 
 
 async def _drained(webhooks: Webhooks) -> None:
@@ -139,6 +156,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     """
     if settings.redis_url is None:
         raise WindlassError("REDIS_URL is not set")
+    _allow_connections()
     redis = connect_redis(settings.redis_url)
     queue = SourceQueue(redis, queue_name=settings.queue)
     directory, documents = DocumentDirectory(settings.documents), Documents()
@@ -146,7 +164,11 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     app = make_app(documents, queue, Secrets(), redis, body_limit=settings.body_limit)
     stop = stop or _stop_on_signals()
     try:
-        async with listening(app, settings.host, settings.port) as port:
+        figures = Figures(redis, settings.queue, documents)
+        async with (
+            listening(app, settings.host, settings.port) as port,
+            exposed(settings.host, settings.metrics_port, refresh=figures.refresh),
+        ):
             log.info("service.started", host=settings.host, port=port)
             follower = asyncio.create_task(documents.follow(directory, queue))
             waiter = asyncio.create_task(stop.wait())
@@ -158,6 +180,12 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         log.info("service.stopped")
     finally:
         await redis.aclose()
+
+
+def _allow_connections() -> None:
+    """As many as the system lets us have: the usual 1,024 files are soon held by those who connect and say nothing."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _stop_on_signals() -> asyncio.Event:

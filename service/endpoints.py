@@ -64,11 +64,11 @@ class Group:
 
     def __init__(self, forge_name: str, secrets: tuple[SecretRef, ...]) -> None:
         self.forge: Forge = forge(forge_name)
-        self._forge_name, self._secrets = forge_name, secrets
+        self.forge_name, self._secrets = forge_name, secrets
         self._repositories: dict[Address, list[Followed]] = {}
 
     def add(self, repository: Repository, followed: Followed) -> None:
-        for address in all_addresses(self._forge_name, repository.spec.url):
+        for address in all_addresses(self.forge_name, repository.spec.url):
             self._repositories.setdefault(address, []).append(followed)
 
     def secrets(self, resolver: Resolver) -> list[bytes]:
@@ -83,7 +83,7 @@ class Group:
 
     def repositories(self, event: PushEvent) -> list[Followed]:
         """The sources of each repository that the event names."""
-        named = addresses(self._forge_name, event.repositories)
+        named = addresses(self.forge_name, event.repositories)
         found = [self._repositories[address] for address in named if address in self._repositories]
         return [followed for several in found for followed in several]
 
@@ -93,6 +93,8 @@ class Endpoint:
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
+        names = {group.forge_name for group in groups}
+        self.forge_name = names.pop() if len(names) == 1 else "several"
 
     def verify(self, headers: Headers, body: bytes, resolver: Resolver) -> list[Group] | None:
         """The groups with one of whose secrets the delivery was signed; None if no secret at all can be read.

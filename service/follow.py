@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -44,6 +44,7 @@ class Documents:
     def __init__(self) -> None:
         self.loaded = False
         self.endpoints: Mapping[str, Endpoint] = {}
+        self.applications: Sequence[str] = ()
         self._digests: dict[str, str] = {}
         self._owed: dict[str, str] = {}
 
@@ -53,6 +54,7 @@ class Documents:
         if self.loaded:
             self._owed.update((name, d) for name, d in digests.items() if self._digests.get(name) != d)
         self.endpoints, self._digests, self.loaded = endpoints(catalog), digests, True
+        self.applications = tuple(catalog.applications)
         log.info("documents.used", digest=catalog.digest, endpoints=len(self.endpoints), sources=len(digests))
         # Thousands of documents live long: let no collection look at them while a delivery waits.
         gc.collect()

@@ -20,9 +20,11 @@ import structlog
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from service.bodies import Bodies, Refused
+from service.bodies import Bodies
 from service.endpoints import Endpoint, Group, Resolver, Wanted, wanted
 from service.follow import Documents
+from service.senders import Refused
+from windlass import metrics
 from windlass.events import Event, Ignored, PushEvent
 from windlass.forges import PayloadError
 from windlass.queue import Mark, Marked
@@ -90,8 +92,12 @@ class Webhooks:
             status, answer = await self._handle(delivery, received_at)
         except Refused as refusal:
             log.warning("delivery.refused", endpoint=name[:100], status=refusal.status, reason=refusal.reason)
+            metrics.WEBHOOKS.labels("none" if endpoint is None else endpoint.forge_name, _refused(refusal.status)).inc()
             return _refusal(refusal)
-        milliseconds = round((time.perf_counter() - since) * 1000, 2)
+        seconds = time.perf_counter() - since
+        metrics.WEBHOOKS.labels(endpoint.forge_name, _result(status, answer)).inc()
+        metrics.WEBHOOK_SECONDS.observe(seconds)
+        milliseconds = round(seconds * 1000, 2)
         log.info(
             "delivery.received", endpoint=name, status=status, bytes=size, milliseconds=milliseconds, **_logged(answer)
         )
@@ -147,6 +153,14 @@ def _nothing(event: PushEvent, known: bool) -> str:
     if not known:
         return f"no repository of this endpoint has the address {', '.join(event.repositories[:3])[:300]}"
     return f"no application follows {', '.join(update.ref for update in event.updates[:5])[:300]}"
+
+
+def _result(status: int, answer: dict[str, Any]) -> str:
+    return "ignored" if "ignored" in answer else "queued" if status == 202 else "applied"
+
+
+def _refused(status: int) -> str:
+    return {401: "unsigned", 404: "unknown", 503: "unavailable"}.get(status, "invalid")
 
 
 def _logged(answer: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class DocumentError(WindlassError):
         self.message, self.file, self.line, self.field = message, file, line, field
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
+        line = f":{self.line}" if self.line else ""
+        place = f"{self.file}{line}: " if self.file else ""
         return place + (f"{self.field}: " if self.field else "") + self.message
 
 

@@ -1,10 +1,16 @@
-"""Structured events on standard error: one JSON object a line (or coloured text for people), the event's id bound once."""
+"""Structured events on standard error: one JSON object a line, or text where people read it; the event's id bound once.
+
+What must hold in both: no local variable of a frame is shown (a token may be one), and nothing that a repository or a
+sender chose can write to somebody's terminal but as text.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import orjson
@@ -15,22 +21,28 @@ QUIET = ("rq", "rq.worker", "rq.job", "aiohttp", "kubernetes_asyncio", "asyncio"
 
 
 def configure(level: str, style: str) -> None:
-    """Set up logging for this process; ``style`` is ``json`` or ``console``."""
+    """Set up logging for this process; ``style`` is ``json``, ``console``, or ``auto``: console in a terminal."""
     number = getattr(logging, level.upper())
+    terminal = sys.stderr.isatty()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,  # names and lines only; structlog's own for consoles shows local variables
     ]
-    if style == "json":
+    if style == "json" or (style == "auto" and not terminal):
         processors = [
             *shared,
-            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(serializer=_dumps),
         ]
         factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        processors = [*shared, structlog.dev.ConsoleRenderer()]
+        processors = [
+            *shared,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            _as_text,
+            structlog.dev.ConsoleRenderer(colors=terminal and not os.environ.get("NO_COLOR")),
+        ]
         factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=processors,
@@ -59,6 +71,18 @@ class _ToStructlog(logging.Handler):
         except (TypeError, ValueError):  # a library's own slip: arguments that don't fit its format
             message = str(record.msg)
         method("library.message", logger=record.name, message=message, exc_info=record.exc_info or None)
+
+
+def _as_text(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Without what a terminal would obey: control characters, and those that turn the writing round."""
+    return {name: _printable(value) for name, value in event.items()}
+
+
+def _printable(value: Any) -> str:
+    lines = str(value).split("\n")
+    return "\n".join(
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line) for line in lines
+    )
 
 
 def _dumps(value: Any, default: Any = None, **_: Any) -> bytes:

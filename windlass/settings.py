@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,7 +25,11 @@ class Variable(NamedTuple):
 
 
 TABLE = (
-    Variable("REDIS_URL", "", "the Redis of service and workers; `windlass up` starts one if it is not set"),
+    Variable(
+        "REDIS_URL",
+        "",
+        "the Redis of service and workers; `windlass up` starts one if it is not set, and tells the other commands where",
+    ),
     Variable("WINDLASS_DOCUMENTS", "documents", "the directory of Repository, Cluster and Application documents"),
     Variable(
         "WINDLASS_DATA",
@@ -33,6 +38,7 @@ TABLE = (
     ),
     Variable("WINDLASS_HOST", "127.0.0.1", "where the service listens"),
     Variable("WINDLASS_PORT", "8480", "the service's port"),
+    Variable("WINDLASS_METRICS_PORT", "", "where a process answers /metrics and /healthz; not at all if not set"),
     Variable("WINDLASS_BODY_LIMIT", "4194304", "bytes that a webhook's body may have; more is answered 413"),
     Variable("WINDLASS_CONCURRENCY", "16", "jobs, and applications of one job and cluster, that a worker runs at once"),
     Variable("WINDLASS_QUEUE", "windlass", "the name of the RQ queue"),
@@ -45,13 +51,15 @@ TABLE = (
         "not set, they act as Windlass itself",
     ),
     Variable("WINDLASS_LOG", "info", "debug, info, warning or error"),
-    Variable("WINDLASS_LOG_FORMAT", "json", "json, or console for people"),
+    Variable("WINDLASS_LOG_FORMAT", "auto", "json, console for people, or auto: console in a terminal, else json"),
     Variable("WINDLASS_LEASE_SECONDS", "6", "how long a dead worker's lease is waited for; 3 to 60"),
     Variable("WINDLASS_DRAIN_SECONDS", "25", "how long running jobs may end after SIGTERM before they are handed back"),
     Variable(
         "WINDLASS_POLL", "180", "seconds between two looks at a repository whose webhooks don't arrive; 1 to 86400"
     ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
+    Variable("WINDLASS_DASHBOARD_USERNAME", "", "who may look at the dashboard; with"),
+    Variable("WINDLASS_DASHBOARD_PASSWORD", "", "this password; neither: everybody who reaches it, on loopback only"),
     Variable("WINDLASS_WATCH", "true", "may this worker watch the clusters for drift? One of those that may does"),
     Variable(
         "WINDLASS_CHARTS",
@@ -64,6 +72,13 @@ SHORTEST_KEY = 32
 SYSTEM_DATA = Path("/var/lib/windlass")
 
 
+class Login(NamedTuple):
+    """Who may look, and how they prove it."""
+
+    username: str
+    password: str
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What the environment says; see `TABLE`. Its representation holds no secret."""
 
@@ -72,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True):
     data: Path
     host: str
     port: int
+    metrics_port: int | None
     body_limit: int
     concurrency: int
     queue: str
@@ -86,6 +102,7 @@ class Settings(msgspec.Struct, frozen=True):
     url: str | None
     watch: bool
     charts: tuple[str, ...]
+    dashboard_login: Login | None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -101,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True):
             data=read.path("WINDLASS_DATA"),
             host=read.text("WINDLASS_HOST"),
             port=int(read.number("WINDLASS_PORT", 0, 65535, whole=True)),
+            metrics_port=read.port("WINDLASS_METRICS_PORT"),
             body_limit=int(read.number("WINDLASS_BODY_LIMIT", 1024, 1 << 30, whole=True)),
             concurrency=int(read.number("WINDLASS_CONCURRENCY", 1, 1000, whole=True)),
             queue=read.matching("WINDLASS_QUEUE", r"[A-Za-z0-9_-]{1,64}", "letters, digits, hyphens and underscores"),
@@ -108,13 +126,14 @@ class Settings(msgspec.Struct, frozen=True):
             key_file=read.text("WINDLASS_KEY_FILE"),
             default_service_account=read.account("WINDLASS_DEFAULT_SERVICE_ACCOUNT"),
             log_level=read.choice("WINDLASS_LOG", "debug", "info", "warning", "error"),
-            log_format=read.choice("WINDLASS_LOG_FORMAT", "json", "console"),
+            log_format=read.choice("WINDLASS_LOG_FORMAT", "auto", "json", "console"),
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
             charts=tuple(read.text("WINDLASS_CHARTS").split()),
+            dashboard_login=read.login("WINDLASS_DASHBOARD_USERNAME", "WINDLASS_DASHBOARD_PASSWORD"),
         )
 
     def __repr__(self) -> str:
@@ -155,6 +174,16 @@ class _Reader:
             raise WindlassError(f"{name}={self.text(name)}: expected {kind} from {low:g} to {high:g}")
         return value
 
+    def port(self, name: str) -> int | None:
+        return int(self.number(name, 0, 65535, whole=True)) if self.text(name) else None
+
+    def login(self, username: str, password: str) -> Login | None:
+        if not self.text(username) and not self.text(password):
+            return None
+        if not self.text(username) or not self.text(password):
+            raise WindlassError(f"{username} and {password}: expected both, or neither")
+        return Login(self.text(username), self.text(password))
+
     def choice(self, name: str, *allowed: str) -> str:
         if self.text(name).lower() not in allowed:
             raise WindlassError(f"{name}={self.text(name)}: expected one of {', '.join(allowed)}")
@@ -177,6 +206,10 @@ class _Reader:
             raise WindlassError(
                 f"{name}: expected an address that begins with {' or '.join(f'{s}://' for s in schemes)}"
             )
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise WindlassError(f"{name}: expected host:port, the port a number to 65535") from None
         return text or None
 
     def path(self, name: str) -> Path:

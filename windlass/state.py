@@ -5,8 +5,12 @@ All of it can be lost: Git and the cluster hold the truth, and the next run rebu
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 from redis.asyncio import Redis
+
+from windlass.health import HealthState, health_key
 
 HISTORY = 50
 """Runs kept of an application."""
@@ -57,6 +61,7 @@ class RunRecord(msgspec.Struct, omit_defaults=True):
     errors: list[str] = []
     warnings: list[str] = []
     waits: str = ""  # what for
+    health: str = ""  # what became of it: Healthy, or why not; ``durations["healthy"]`` counts from the run's end
     fetch: str = ""  # which way the fetch went: present, v2, pygit2 or git, and why not v2
 
 
@@ -89,7 +94,7 @@ class ApplicationState(msgspec.Struct):
     standing: Standing = msgspec.field(default_factory=Standing)
     hooked: str = ""  # digest of the hooks that the last complete run knew
     approved: str = ""  # the commit whose prune a person approved
-    health: str = ""  # kstatus' word, as the watcher last saw it; "" while nobody has looked
+    health: HealthState = HealthState()
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
     whole: str = ""  # a number, if the next run shall compare everything with the cluster: how often that was asked for
     last: RunRecord | None = None
@@ -102,15 +107,15 @@ class ApplicationState(msgspec.Struct):
         return msgspec.json.decode(self.revisions, type=dict[str, str]).get(source, "")
 
     @classmethod
-    def load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
+    def load(cls, name: str, fields: dict[bytes, bytes], objects: int, health: bytes | None = None) -> ApplicationState:
         """What can't be read counts as never written: the next run compares with the cluster."""
         try:
-            return cls._load(name, fields, objects)
+            return cls._load(name, fields, objects, HealthState.load(health))
         except ValueError:  # msgspec's and Unicode's errors are of this kind
             return cls(name=name, objects=objects)
 
     @classmethod
-    def _load(cls, name: str, fields: dict[bytes, bytes], objects: int) -> ApplicationState:
+    def _load(cls, name: str, fields: dict[bytes, bytes], objects: int, health: HealthState) -> ApplicationState:
         text = {k.decode(): v.decode() for k, v in fields.items()}
         last = text.get("last")
         return cls(
@@ -129,7 +134,7 @@ class ApplicationState(msgspec.Struct):
             standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),
             hooked=text.get("hooked", ""),
             approved=text.get("approved", ""),
-            health=text.get("health", ""),
+            health=health,
             inputs=text.get("inputs", ""),
             whole=text.get("whole", ""),
             last=msgspec.json.decode(last, type=RunRecord) if last else None,
@@ -147,10 +152,15 @@ async def read_states(redis: Redis, names: list[str]) -> list[ApplicationState]:
     for name in names:
         pipeline.hgetall(application_key(name))
         pipeline.hlen(objects_key(name))
+        pipeline.get(health_key(name))
     answers = await pipeline.execute()
-    return [ApplicationState.load(name, *answers[i * 2 : i * 2 + 2]) for i, name in enumerate(names)]
+    return [ApplicationState.load(name, *answers[i * 3 : i * 3 + 3]) for i, name in enumerate(names)]
 
 
 async def read_history(redis: Redis, name: str) -> list[RunRecord]:
-    """The last runs, newest first."""
-    return [msgspec.json.decode(raw, type=RunRecord) for raw in await redis.lrange(history_key(name), 0, HISTORY - 1)]
+    """The last runs, newest first. What can't be read counts as never written."""
+    runs = []
+    for raw in await redis.lrange(history_key(name), 0, HISTORY - 1):
+        with contextlib.suppress(ValueError):
+            runs.append(msgspec.json.decode(raw, type=RunRecord))
+    return runs

@@ -6,27 +6,34 @@ error; each object's hash is recorded as it is applied, so that whoever comes ne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import msgspec
 import structlog
 
+from windlass import metrics
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
+from windlass.health import HealthState, begun, nothing_to_wait_for
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing
-from workers.desired import Desired, Output, SourceAt, desired
+from workers.desired import Desired, Output, SourceAt, desired, everything
 from workers.followed import load_inputs, paths, same
+from workers.handover import Handover
+from workers.health import has_health
+from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
+from workers.kube.keys import ObjectKey
 from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
@@ -68,6 +75,13 @@ def document_digest(application: Application, limits: Sequence[Limits]) -> str:
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
 
 
+class HealthNews(TypedDict):
+    """What `SourceQueue.record` is told of health."""
+
+    health: HealthState | None
+    turn: bool
+
+
 class ApplicationRun:
     """One run of ``application`` towards ``commit`` of the repository of ``document``, under ``lease``."""
 
@@ -100,7 +114,9 @@ class ApplicationRun:
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._away = False
+        self._away = self._waits_for_health = False
+        self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
+        self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
         self._claims = Claims(
             context.redis,
@@ -140,9 +156,10 @@ class ApplicationRun:
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
         with self._progress.timed("render"):
-            self._desired = await desired(self.sources, self._render, self._changes, self._context.secret_key)
+            key, ignore = self._context.secret_key, IgnoreRules.of(self.application)
+            self._desired = await desired(self.sources, self._render, self._changes, key, ignore)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await desired(self.sources, self._render, _everything, self._context.secret_key)
+                self._desired = await desired(self.sources, self._render, everything, key, ignore)
         with self._progress.timed("plan"):
             pushed = bool(self._progress.record.event)
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
@@ -163,6 +180,17 @@ class ApplicationRun:
             save=self._save_progress,
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
+        self.unreadable = self._unreadable()
+
+    def _unreadable(self) -> dict[str, bytes]:
+        """What files with an error hold, by path: what they name may be wanted."""
+        broken, at = {error.file for error in self._desired.rendered.errors}, self._primary
+        found: dict[str, bytes] = {}
+        for file in sorted(broken if not self._desired.inputs else ()):
+            with contextlib.suppress(PermanentError):
+                if oid := at.repository.file_id(at.commit, file):
+                    found[file] = at.repository.blob(oid)
+        return found
 
     async def _changes(self) -> list[Change] | None:
         """The files that differ from those last applied; None: all of them must be looked at."""
@@ -194,6 +222,7 @@ class ApplicationRun:
         :raises WaitingError: another application, or a step's health, comes first.
         """
         await self._writer.claim(self._plan)
+        self.claimed = True
         await self._await_dependencies()
         standing = self.state.standing
         rollout = Rollout(
@@ -216,8 +245,8 @@ class ApplicationRun:
             raise PermanentError(f"{why}: not within {limit:.0f} s (spec.sync.timeout)")
         raise WaitingError(why)
 
-    async def prune(self, still_newest: Callable[[ApplicationRun], Awaitable[bool]]) -> None:
-        """Delete what left, after a last look for a newer commit."""
+    async def prune(self, still_newest: Callable[[ApplicationRun], Awaitable[bool]], handover: Handover) -> None:
+        """Delete what left and nobody else may want, after a last look for a newer commit."""
 
         async def last_look() -> None:
             if not await still_newest(self):
@@ -230,7 +259,7 @@ class ApplicationRun:
             owned=max(self.state.objects, len(self._plan.leaving)),
             approved=self.state.approved == self.commit,
         )
-        await pruner.prune(self._plan.leaving, last_look)
+        await pruner.prune(self._plan.leaving, last_look, handover.held(self.application, self._plan.leaving))
 
     def _give_way(self) -> None:
         """The safe point: between two objects' writes."""
@@ -272,6 +301,7 @@ class ApplicationRun:
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
         complete = not self._progress.errors and not superseded and not waits
         await self._save(phase, complete=complete)
+        metrics.run_ended(self._progress.record)
         log.info(
             "application.reconciled",
             application=self.application.name,
@@ -308,6 +338,7 @@ class ApplicationRun:
         return self.state.attempts + 1 if self.state.wanted == self.commit else 1
 
     async def _save(self, phase: str, *, complete: bool) -> None:
+        health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
         attempted = () if complete else (*dict.fromkeys((*self.state.attempted, self.commit)),)
         fields = {
@@ -340,6 +371,7 @@ class ApplicationRun:
             clean=self._trigger if complete else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
+            **health,
         )
 
     def _again(self) -> bool:
@@ -356,6 +388,18 @@ class ApplicationRun:
             standing.awaits, standing.why = [], ""
         return standing
 
+    def _health(self, *, complete: bool) -> HealthNews:
+        """What the objects that are about to be recorded mean for the application's health (`windlass.health`)."""
+        rules, first = self._context.health_rules(self.application), not self.state.objects
+        recorded = (*self._progress.done, *(self._plan.moved if first else ()))
+        kinds = {(key.group, key.kind) for key in map(ObjectKey.parse, recorded)}
+        if any(has_health(*kind, rules) for kind in kinds):
+            self._waits_for_health = True
+            return {"health": begun(time.time()), "turn": True}
+        if complete and first and not self._waits_for_health:
+            return {"health": nothing_to_wait_for(time.time()), "turn": False}
+        return {"health": None, "turn": False}
+
     def _revisions(self) -> str:
         """The commits of all sources, where there are several."""
         if len(self.sources) == 1:
@@ -371,8 +415,9 @@ class ApplicationRun:
         return [at.source.id for place, at in enumerate(self.sources) if place in places]
 
     async def _save_progress(self) -> None:
+        health = self._health(complete=False)
         done, self._progress.done = self._progress.done, {}
-        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done)
+        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done, **health)
         if self._lease.lost:
             raise LeaseLostError(f"application {self.application.name} is somebody else's now")
 
@@ -385,10 +430,6 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
-
-
-async def _everything() -> None:
-    """All files must be looked at."""
 
 
 def _has_hooks(rendered: Rendered) -> bool:

@@ -77,6 +77,7 @@ class ClusterAccess:
         account: ServiceAccount | None,
         deadline: Callable[[], float],
         seen: dict[str, Any] | None = None,
+        with_application: bool = False,
     ) -> str:
         """Delete one object, as ``account``, if it is ours still; "gone" where the cluster no longer has even its kind."""
         resource = await self.discovery.resource(api_version, key.kind)
@@ -84,7 +85,14 @@ class ClusterAccess:
             return "gone"
         client = self.members(account)
         return await prune.prune(
-            client, resource, key, application=application, applyset_id=applyset_id, deadline=deadline, seen=seen
+            client,
+            resource,
+            key,
+            application=application,
+            applyset_id=applyset_id,
+            deadline=deadline,
+            seen=seen,
+            with_application=with_application,
         )
 
     async def version(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from windlass import state, wire
 from windlass.documents import ordering
 from windlass.documents.types import Application
+from windlass.health import HEALTHY
 from windlass.state import read_state
 from workers.context import Context
 from workers.health import Status, examine, has_health
@@ -27,7 +28,9 @@ async def missing(context: Context, application: Application, goes_first: Callab
 
 
 async def _healthy(context: Context, application: Application) -> bool:
-    """Is every object of the application healthy now? Only kinds that have health are read."""
+    """Is every object of the application healthy now? Most often the watcher knows; else kinds that have health are read."""
+    if (await read_state(context.redis, application.name)).health.status == HEALTHY:
+        return True
     rules = context.health_rules(application)
     access = await context.clusters.get(context.catalog.clusters[application.spec.destination.cluster])
     names = [wire.text(raw) for raw in await context.redis.hkeys(state.objects_key(application.name))]

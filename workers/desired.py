@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from windlass.documents.types import Source
 from workers.aiogit import Change, GitRepository
 from workers.followed import Inputs
+from workers.ignore import NOTHING_LEFT, IgnoreRules
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest
 from workers.render.tree import ManifestReader, Rendered, render
@@ -60,7 +61,17 @@ Changes = Callable[[], Awaitable[list[Change] | None]]
 """The files that differ from those applied last; None: all of them must be looked at."""
 
 
-async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Changes, secret_key: bytes) -> Desired:
+async def everything() -> None:
+    """The `Changes` of who must look at all files."""
+
+
+async def desired(
+    sources: Sequence[SourceAt],
+    rendering: Rendering,
+    changes: Changes,
+    secret_key: bytes,
+    ignore: IgnoreRules = NOTHING_LEFT,
+) -> Desired:
     """What the sources hold. ``changes`` is asked only where one source of plain manifests is all there is.
 
     :raises PermanentError: a source can't be rendered. :raises GitError: or read.
@@ -74,7 +85,7 @@ async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Ch
             changed = await changes() if len(sources) == 1 else None
             by_changes = changed is not None
             every = at.repository.iter_diff(None, at.commit, at.source.path) if changed is None else changed
-            read = await render(every, reader, secret_key)
+            read = await render(every, reader, secret_key, ignore)
             wanted += [item._replace(source=place) for item in read.wanted] if place else read.wanted
             before += read.before
             errors += read.errors
@@ -83,18 +94,18 @@ async def desired(sources: Sequence[SourceAt], rendering: Rendering, changes: Ch
         else:
             inputs[place] = output.inputs
             warnings += output.warnings
-            wanted += await _sketches(output, place, secret_key)
+            wanted += await _sketches(output, place, secret_key, ignore)
             manifests.add(place, _Rendered(output.manifests))
     rendered = Rendered(wanted, before, errors, frozenset(files))
     return Desired(rendered, by_changes, inputs, tuple(warnings), manifests)
 
 
-async def _sketches(output: Output, place: int, secret_key: bytes) -> list[Sketch]:
+async def _sketches(output: Output, place: int, secret_key: bytes, ignore: IgnoreRules) -> list[Sketch]:
     """In slices: hashing thousands of objects must not hold the loop."""
     found: list[Sketch] = []
     async for index, manifest in sliced(enumerate(output.manifests)):
         paths = output.random.get(index, ())
-        made = sketch(manifest, "", index, secret_key, random=paths)
+        made = sketch(manifest, "", index, secret_key, random=paths, ignore=ignore)
         found.append(made._replace(source=place) if place else made)
     return found
 

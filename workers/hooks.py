@@ -58,6 +58,14 @@ class Hooks:
         if policy in hook.item.directives.delete_policies and resource is not None:
             await self._remove(resource, hook)
 
+    async def remove(self, hook: HookRun) -> None:
+        """Delete what the hook made, whatever its policies say.
+
+        :raises ApiError: the server refused.
+        """
+        if (resource := await self._writer.resource(hook.item.wanted)) is not None:
+            await self._remove(resource, hook)
+
     def _digest(self, hook: HookRun) -> str:
         """What marks the object that this very run of the hook made."""
         text = f"{self._revision} {hook.id} {hook.item.wanted.sketch.hash}"

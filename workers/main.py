@@ -1,24 +1,33 @@
-"""A worker process, put together: connections, documents, the registry of functions, and what runs beside the jobs."""
+"""The processes of this side, put together: a worker, that takes jobs, and a watcher, that only watches the clusters."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
+import structlog
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
 from windlass.documents.directory import DocumentDirectory
+from windlass.exposed import exposed
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
 from workers.context import Context
 from workers.polling import Poller
 from workers.reconcile import Reconciler
 from workers.report import Reporter
+from workers.services import kept_running
 from workers.sweeper import Sweeper
 from workers.watch.role import Watcher
 from workers.worker import WindlassWorker
+
+log = structlog.get_logger(__name__)
 
 SOCKET_SECONDS = 10.0
 COLLECT = (10_000, 20, 20)
@@ -27,12 +36,81 @@ REDIS_CONNECTIONS = 32
 """More than that only wait: thousands of applications may want one at once."""
 
 
+class Parts(NamedTuple):
+    """What every process of this side is made of."""
+
+    context: Context
+    redis: AsyncRedis
+    keeper: LeaseKeeper
+    sweeper: Sweeper
+    reporter: Reporter
+
+    async def watch(self) -> None:
+        """Leases are given once somebody has looked at Redis' epoch."""
+        await self.sweeper.looked.wait()
+        await Watcher(self.context, self.reporter.health_changed).run()
+
+
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:
     """Work until told to stop."""
-    asyncio.run(_run(settings, fresh_redis))
+    asyncio.run(_work(settings, fresh_redis))
 
 
-async def _run(settings: Settings, fresh_redis: bool) -> None:
+def watch(settings: Settings) -> None:
+    """Watch the clusters, and take no job, until told to stop."""
+    asyncio.run(_watch(settings))
+
+
+async def _work(settings: Settings, fresh_redis: bool) -> None:
+    async with _parts(settings, fresh_redis) as parts:
+        context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
+        connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
+        worker = WindlassWorker(
+            settings.queue,
+            connection=connection,
+            redis=parts.redis,
+            keeper=parts.keeper,
+            functions={"reconcile": Reconciler(context, reporter).reconcile},
+            services=[
+                context.warm,
+                context.tidy,
+                sweeper.sweep,
+                sweeper.retry,
+                sweeper.documents,
+                reporter.run,
+                Poller(context).run,
+                parts.watch,
+            ],
+            ready=sweeper.looked.wait,
+            concurrency=settings.concurrency,
+            drain_seconds=settings.drain_seconds,
+        )
+        try:
+            await worker.run()
+        finally:
+            connection.close()
+
+
+async def _watch(settings: Settings) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with _parts(settings, fresh_redis=False) as parts:
+        services = (parts.context.warm, parts.sweeper.sweep, parts.sweeper.documents, parts.reporter.run, parts.watch)
+        parts.keeper.start()
+        log.info("watcher.ready")
+        running = [asyncio.create_task(kept_running(service)) for service in services]
+        try:
+            await stop.wait()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            parts.keeper.close()
+
+
+@asynccontextmanager
+async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     assert settings.redis_url is not None
     pool = BlockingConnectionPool.from_url(
         settings.redis_url,
@@ -42,7 +120,6 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         socket_connect_timeout=SOCKET_SECONDS,
     )
     redis = AsyncRedis.from_pool(pool)
-    connection = Redis.from_url(settings.redis_url, socket_connect_timeout=SOCKET_SECONDS)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     context = Context(
         settings,
@@ -52,37 +129,10 @@ async def _run(settings: Settings, fresh_redis: bool) -> None:
         leases=keeper,
         secret_key=settings.secret_key(),
     )
-    reporter, sweeper = Reporter(context), Sweeper(context, fresh_redis=fresh_redis)
-
-    async def watch() -> None:
-        """Leases are given once somebody has looked at Redis' epoch."""
-        await sweeper.looked.wait()
-        await Watcher(context).run()
-
-    worker = WindlassWorker(
-        settings.queue,
-        connection=connection,
-        redis=redis,
-        keeper=keeper,
-        functions={"reconcile": Reconciler(context, reporter).reconcile},
-        services=[
-            context.warm,
-            context.tidy,
-            sweeper.sweep,
-            sweeper.retry,
-            sweeper.documents,
-            reporter.run,
-            Poller(context).run,
-            watch,
-        ],
-        ready=sweeper.looked.wait,
-        concurrency=settings.concurrency,
-        drain_seconds=settings.drain_seconds,
-    )
     gc.set_threshold(*COLLECT)
     try:
-        await worker.run()
+        async with exposed(settings.host, settings.metrics_port):
+            yield Parts(context, redis, keeper, Sweeper(context, fresh_redis=fresh_redis), Reporter(context))
     finally:
         await context.close()
         await redis.aclose()
-        connection.close()

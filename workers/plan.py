@@ -18,6 +18,7 @@ import orjson
 from windlass.documents.limits import refuse_object
 from windlass.documents.types import Limits
 from workers.directives import PLAIN, Directives, directives
+from workers.ignore import NOTHING_LEFT, IgnoreRules, hashed
 from workers.kube.keys import ObjectKey, group_kind_of
 from workers.render.plain import Manifest
 from workers.render.random_values import FieldPath, without
@@ -75,11 +76,12 @@ class Sketch(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """An object to write; ``previous`` is the manifest that was applied before, where it is known."""
+    """An object to write; ``previous`` is the manifest that was applied before, where it is known, ``applied`` its hash."""
 
     key: ObjectKey
     sketch: Sketch
     previous: Sketch | None = None
+    applied: str = ""
 
 
 class Leaving(NamedTuple):
@@ -125,18 +127,27 @@ def content_hash(content: Mapping[str, Any], key: bytes) -> str:
 
 
 def sketch(
-    manifest: Manifest, blob: str, place: int, secret_key: bytes, *, random: tuple[FieldPath, ...] = ()
+    manifest: Manifest,
+    blob: str,
+    place: int,
+    secret_key: bytes,
+    *,
+    random: tuple[FieldPath, ...] = (),
+    ignore: IgnoreRules = NOTHING_LEFT,
 ) -> Sketch:
     """What to remember of ``manifest``. Its namespace is in the object's key, so the hash can do without; so it must
-    without what is ``random``."""
+    without what is ``random``, and without what is left to others."""
     metadata = {k: v for k, v in manifest.body["metadata"].items() if k != "namespace"}
-    body = {**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}
+    body = without({**{k: v for k, v in manifest.body.items() if k != "status"}, "metadata": metadata}, random)
+    left, mark = ignore.of_manifest(manifest.api_version, manifest.kind, manifest.namespace, manifest.name), ""
+    if left is not None:
+        body, mark = hashed(body, left)
     return Sketch(
         manifest.api_version,
         manifest.kind,
         manifest.namespace,
         manifest.name,
-        content_hash(without(body, random), secret_key),
+        content_hash(body, secret_key) + mark,
         manifest.file,
         manifest.line,
         blob,
@@ -235,7 +246,7 @@ def plan(
             errors.append(_duplicate(name, item, entry.file))
         elif entry is None or entry.hash != item.hash or name in stale:
             old = previous.get(name)
-            writes.append(Wanted(key, item, old[1] if old else None))
+            writes.append(Wanted(key, item, old[1] if old else None, entry.hash if entry else ""))
         else:
             unchanged += 1
             if entry.file != item.file:

@@ -17,6 +17,7 @@ from windlass.errors import TransientError
 from windlass.state import ApplicationState
 from workers.cluster import ClusterAccess
 from workers.desired import Desired, SourceAt
+from workers.ignore import IgnoreRules
 from workers.inventory import Claims, read_all_entries, read_entries
 from workers.kube.applyset import ApplySet, Member, is_parent
 from workers.kube.keys import ObjectKey
@@ -47,6 +48,7 @@ class Planner:
         self._wanted = _once(self._rendered.wanted)
         self._scopes: dict[tuple[str, str], bool | None] = {}
         self._errors = list(self._rendered.errors)
+        self._ignore = IgnoreRules.of(self._application)
 
     async def plan(self, *, trusted: bool) -> Plan:
         """What to write and what leaves. ``trusted``: Redis' inventory is what this very document applied.
@@ -67,12 +69,7 @@ class Planner:
 
     async def _discover(self) -> None:
         """Learn, once each, how the cluster names the kinds at hand (most often from memory)."""
-        sketches = (*self._wanted, *self._rendered.before)
-        defined = {(group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in sketches))}
-        for api_version, kind in {(s.api_version, s.kind) for s in sketches}:
-            resource = await self._cluster.discovery.resource(api_version, kind)
-            group = api_version.rpartition("/")[0]
-            self._scopes[api_version, kind] = resource.namespaced if resource else defined.get((group, kind))
+        self._scopes = await scopes(self._cluster, (*self._wanted, *self._rendered.before))
 
     def _scope(self, api_version: str, kind: str) -> bool | None:
         return self._scopes.get((api_version, kind))
@@ -165,7 +162,8 @@ class Planner:
 
     def _drifted(self, member: Member, known: Entry | None) -> bool:
         """Was the object changed behind our back? By a person's tool, or in the fields that we own."""
-        if any(map(self._cluster.is_human, member.managers)):
+        left = self._ignore.of_key(member.key)
+        if any(self._cluster.is_human(one) and not (left and left.is_left_to(one)) for one in member.managers):
             return True
         return known is not None and known.hash == member.hash and bool(known.fields) and known.fields != member.fields
 
@@ -180,6 +178,17 @@ class Planner:
         message = f"no manifests in {path} at {first.commit[:10]}: nothing is applied and nothing is pruned"
         self._errors.append(ObjectError("", path, 0, message))
         return found._replace(leaving=())
+
+
+async def scopes(cluster: ClusterAccess, sketches: Sequence[Sketch]) -> dict[tuple[str, str], bool | None]:
+    """Which of the kinds (apiVersion, kind) at hand are namespaced; None: the cluster has it not, nor will it soon."""
+    found: dict[tuple[str, str], bool | None] = {}
+    defined = {(group, kind): scoped for group, kind, scoped in filter(None, (s.defines for s in sketches))}
+    for api_version, kind in {(s.api_version, s.kind) for s in sketches}:
+        resource = await cluster.discovery.resource(api_version, kind)
+        group = api_version.rpartition("/")[0]
+        found[api_version, kind] = resource.namespaced if resource else defined.get((group, kind))
+    return found
 
 
 def _once(sketches: Sequence[Sketch]) -> list[Sketch]:

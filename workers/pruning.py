@@ -7,7 +7,7 @@ would take too much of an application waits for a person.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from workers.guards import guard
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.errors import ApiError
+from workers.kube.keys import ObjectKey
 from workers.kube.removal import GONE_SECONDS
 from workers.order import prune_order
 from workers.plan import Leaving, ObjectError, outside
@@ -41,9 +42,15 @@ class Pruner:
         self._lease: Lease = writer.lease
         self._seen: dict[str, dict[str, Any]] = {}
 
-    async def prune(self, leaving: Sequence[Leaving], last_look: Callable[[], Awaitable[None]]) -> None:
+    async def prune(
+        self,
+        leaving: Sequence[Leaving],
+        last_look: Callable[[], Awaitable[None]],
+        held: Mapping[ObjectKey, ObjectError],
+    ) -> None:
         """Delete what left, only if nothing went wrong and nothing newer is known.
 
+        :param held: what must stay for now, with the reason.
         :raises SupersededError: by ``last_look``. :raises WaitingError: finalizers take their time.
         """
         if not leaving or self._progress.errors:
@@ -53,7 +60,9 @@ class Pruner:
             return
         await last_look()
         with self._progress.timed("prune"):
-            going = await self._guarded(await self._ours_to_prune(leaving))
+            ours = await self._ours_to_prune(leaving)
+            self._progress.errors += [held[item.key] for item in ours if item.key in held]
+            going = await self._guarded([item for item in ours if item.key not in held])
             groups = prune_order(going)
             for place, group in enumerate(groups):
                 width = min(len(group.leaving), self._cluster.limiter.maximum)

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from windlass import metrics
 from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application, Source
 from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
@@ -28,6 +29,7 @@ from workers.dependencies import release
 from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
 from workers.following import Following
+from workers.handover import Handover
 from workers.lanes import Lane, lanes
 from workers.report import Reporter
 from workers.signed import require_signed
@@ -48,6 +50,7 @@ class Reconciler:
     def __init__(self, context: Context, reporter: Reporter) -> None:
         self._context, self._reporter = context, reporter
         self._followed: dict[str, tuple[tuple[str, int], Followed]] = {}
+        self._tips: dict[str, str] = {}  # of the runs that go on now
 
     async def reconcile(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Make every application of ``source`` equal to the source's tip; answers with a summary for the job's result."""
@@ -70,6 +73,7 @@ class Reconciler:
                 return await self._failed(run, error)
             finally:
                 run.lease.forget()
+                self._tips.pop(run.source, None)
 
     async def _begin(self, job_id: str, source: str) -> Run | None:
         while True:
@@ -87,6 +91,11 @@ class Reconciler:
         message = str(error) if isinstance(error, WindlassError) else f"{type(error).__name__}: {error}"
         log.error("source.failed", error=message, retry_in=retry_in, exc_info=not isinstance(error, WindlassError))
         await self._context.queue.finish(run, error=message, retry_in=retry_in)
+        commit, view = self._tips.get(run.source), self._context.catalog.sources.get(run.source)
+        if commit is None and run.hints:
+            commit = run.hints[-1].commit
+        if commit and view is not None:
+            await self._reporter.source_failed(view, commit, message)
         return {"source": run.source, "outcome": "failed", "error": message}
 
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
@@ -99,12 +108,13 @@ class Reconciler:
         repository = await self._context.repositories.get(view.repository)
         following = Following(repository, view.ref)
         async with _ahead(repository, view.ref, run):
-            tip = await self._tip(run, following)
+            tip = self._tips[run.source] = await self._tip(run, following)
         if tip == run.processed and not run.dirty and run.documents == view.digest:
             await self._context.queue.finish(run)
             return {"source": run.source, "outcome": "nothing new", "commit": tip}
         read = time.perf_counter()
         fetched = await repository.fetch(following.ref, tip, paths=_paths(view), name=run.source)
+        metrics.GIT_FETCHES.labels(fetched.way).inc()
         durations = {"queue": queued, "tip": _ms(started, read), "fetch": _ms(read, time.perf_counter())}
         await require_signed(
             repository,
@@ -201,11 +211,13 @@ class Reconciler:
         """All affected applications at once; what came of a cluster's is said as soon as its last one ended."""
         if not affected:
             await advanced
+            if run.attempts:
+                await self._reporter.source_read(view, fetched.commit)
             return []
         hint = run.hints[-1] if run.hints else None
         group = _Group(self._context, run, view, repository, affected, advanced)
         way = fetched.way + (f" ({fetched.reason})" if fetched.reason else "")
-        await self._reporter.started(view.repository, fetched.commit, affected)
+        await self._reporter.started(view.repository, fetched.commit, affected, source=view.id)
 
         async def follow(application: Application) -> Outcome:
             outcome = await group.reconcile(application, fetched.commit, hint, way, durations)
@@ -246,6 +258,7 @@ class _Group:
         self._context, self._run, self._view, self._repository = context, run, view, repository
         self._lanes = lanes(affected, context.settings.concurrency)
         self._running: set[ApplicationRun] = set()
+        self._handover = Handover()
         self._unfinished = {application.name for application in affected}
 
     def lane(self, application: Application) -> Lane:
@@ -311,6 +324,7 @@ class _Group:
         try:
             async with lane.gate:
                 await one.prepare()
+            self._handover.unreadable(one.application, one.unreadable)
             next(progress).passed()
             await self._advanced
             await lane.prepared.wait()
@@ -319,12 +333,14 @@ class _Group:
             next(progress).passed()
             if one.leaving:
                 await lane.applied.wait()
-                await one.prune(self.still_newest)
+                await one.prune(self.still_newest, self._handover)
         except (asyncio.CancelledError, LeaseLostError, RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
             one.fail(error)
         finally:
+            if not one.claimed:
+                self._handover.silent(one.application)
             for milestone in progress:
                 milestone.passed()
             self._running.discard(one)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -16,11 +16,14 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application, Repository
 from windlass.errors import PermanentError, TransientError, WindlassError
 from windlass.forges import status
-from windlass.wire import text
+from windlass.health import HealthState, health_key
+from windlass.wire import raw, text
 from workers.application import Outcome
+from workers.commit_status import SUPERSEDED, Replaced, Report, Standing, describe
 from workers.context import Context
 
 log = structlog.get_logger(__name__)
@@ -41,36 +44,37 @@ return 0
 """
 
 
-class Report(msgspec.Struct, omit_defaults=True):
-    """What one application has to say of a commit."""
-
-    phase: str
-    seconds: float = 0.0
-    errors: list[str] = []
-
-
-def aggregate(reports: dict[str, Report]) -> tuple[status.State, str]:
-    """One state and one line (140 characters at most, GitHub's limit) for all applications of a commit on a cluster."""
-    failed = {name: report for name, report in sorted(reports.items()) if report.phase in ("Failed", "Retrying")}
-    pending = [name for name, report in reports.items() if report.phase in ("Syncing", "Superseded", "Waiting")]
-    many = "1 application" if len(reports) == 1 else f"{len(reports)} applications"
-    if failed:
-        first = next(iter(failed.items()))
-        more = (
-            f" (+{sum(len(r.errors) for r in failed.values()) - 1} more)"
-            if sum(len(r.errors) for r in failed.values()) > 1
-            else ""
-        )
-        line = f"{first[0]}: {first[1].errors[0] if first[1].errors else 'failed'}"
-        return "failure", line[: 140 - len(more)] + more
-    if pending:
-        return "pending", f"{len(reports) - len(pending)} of {many} applied"
-    slowest = max((report.seconds for report in reports.values()), default=0.0)
-    return "success", f"{many} applied in {_duration(slowest)}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+KEEP = """
+-- KEYS: the commit's reports, the commits that applications are at, DUE. ARGV: the request; then name and report in turn.
+local r = cjson.decode(ARGV[1])
+for i = 2, #ARGV, 2 do
+  local name = ARGV[i]
+  redis.call('HSET', KEYS[1], name, ARGV[i + 1])
+  if r.begins then
+    local field = name .. ' ' .. r.repository
+    local before = redis.call('HGET', KEYS[2], field)
+    redis.call('HSET', KEYS[2], field, r.commit)
+    redis.call('HDEL', KEYS[1], name .. '/by')
+    if before and before ~= r.commit then
+      local other = r.repository .. ':' .. before .. ':' .. r.cluster
+      local health = redis.call('GET', 'windlass:app:' .. name .. ':health') or '{}'
+      if redis.call('HEXISTS', 'windlass:status:' .. other, name) == 1 then
+        redis.call('HSET', 'windlass:status:' .. other, name .. '/by', '{"by":"' .. r.commit .. '","health":' .. health .. '}')
+        redis.call('ZADD', KEYS[3], 'LT', r.now, other)
+      end
+    end
+  end
+end
+if r.begins then redis.call('HDEL', KEYS[1], r.source) end
+redis.call('EXPIRE', KEYS[1], r.keep)
+if r.delay > 0 then
+  redis.call('ZADD', KEYS[3], 'NX', r.now + r.delay, r.name)
+else
+  redis.call('ZADD', KEYS[3], 'LT', r.now, r.name)
+end
+"""
+SAID = "/said"
+"""Beside the reports: what the forge was told last."""
 
 
 class Reporter:
@@ -84,12 +88,14 @@ class Reporter:
     def _redis(self) -> Redis:
         return self._context.redis
 
-    async def started(self, repository: Repository, commit: str, applications: Iterable[Application]) -> None:
-        """These applications are being applied; said only if it takes a while."""
+    async def started(
+        self, repository: Repository, commit: str, applications: Iterable[Application], *, source: str
+    ) -> None:
+        """These applications are being applied; said only if it takes a while. Whatever commit they were at is replaced."""
         by_cluster: dict[str, dict[str, Report]] = {}
         for app in applications:
             by_cluster.setdefault(app.spec.destination.cluster, {})[app.name] = Report("Syncing")
-        await self._keep(repository, commit, by_cluster, delay=PENDING_AFTER)
+        await self._keep(repository, commit, by_cluster, source=source, delay=PENDING_AFTER)
 
     async def finished(
         self, repository: Repository, commit: str, outcomes: Iterable[Outcome], *, received: float | None
@@ -100,22 +106,63 @@ class Reporter:
         for outcome in outcomes:
             seconds = now - received if received else outcome.seconds
             by_cluster.setdefault(outcome.cluster, {})[outcome.application] = Report(
-                outcome.phase, round(seconds, 3), list(outcome.errors[:3])
+                outcome.phase, round(seconds, 3), list(outcome.errors[:3]), now
             )
-        await self._keep(repository, commit, by_cluster, delay=0.0)
+        await self._keep(repository, commit, by_cluster)
+
+    async def source_failed(self, view: SourceView, commit: str, error: str) -> None:
+        """The commit could not be read, or is refused as it is: nothing of it is applied anywhere."""
+        clusters = {application.spec.destination.cluster for application in view.applications}
+        report = {_field(view.id): Report("Failed", errors=[error])}
+        await self._keep(view.repository, commit, dict.fromkeys(clusters, report))
+
+    async def source_read(self, view: SourceView, commit: str) -> None:
+        """The commit that could not be read was, and concerns no application."""
+        for cluster in {application.spec.destination.cluster for application in view.applications}:
+            name = f"{view.repository.name}:{commit}:{cluster}"
+            if await self._redis.hdel(_key(name), _field(view.id)):
+                await self._redis.zadd(DUE, {name: time.time()}, lt=True)
+                self._wake.set()
+
+    async def health_changed(self, application: str) -> None:
+        """The commits that the application is at have something else to say, maybe."""
+        document = self._context.catalog.applications.get(application)
+        if document is None:
+            return
+        cluster = document.spec.destination.cluster
+        for repository in dict.fromkeys(source.repository for source in document.spec.sources):
+            commit = await self._redis.hget(_at(cluster), f"{application} {repository}")
+            if commit:
+                await self._redis.zadd(DUE, {f"{repository}:{text(commit)}:{cluster}": time.time()}, lt=True)
+                self._wake.set()
 
     async def _keep(
-        self, repository: Repository, commit: str, by_cluster: dict[str, dict[str, Report]], *, delay: float
+        self,
+        repository: Repository,
+        commit: str,
+        by_cluster: Mapping[str, Mapping[str, Report]],
+        *,
+        source: str = "",
+        delay: float = 0.0,
     ) -> None:
+        """``source``: the one whose run begins."""
         if repository.spec.status is None:
             return
-        pipeline = self._redis.pipeline(transaction=True)
         for cluster, reports in by_cluster.items():
             name = f"{repository.name}:{commit}:{cluster}"
-            pipeline.hset(_key(name), mapping={app: msgspec.json.encode(report) for app, report in reports.items()})
-            pipeline.expire(_key(name), KEEP_SECONDS)
-            pipeline.zadd(DUE, {name: time.time() + delay}, lt=delay == 0.0, nx=delay > 0.0)
-        await pipeline.execute()
+            request = {
+                "name": name,
+                "repository": repository.name,
+                "commit": commit,
+                "cluster": cluster,
+                "begins": bool(source),
+                "source": _field(source),
+                "now": time.time(),
+                "delay": delay,
+                "keep": KEEP_SECONDS,
+            }
+            rows = [part for app, report in reports.items() for part in (app, msgspec.json.encode(report))]
+            await self._redis.eval(KEEP, 3, _key(name), _at(cluster), DUE, msgspec.json.encode(request), *rows)
         self._wake.set()
 
     async def run(self) -> None:
@@ -155,13 +202,17 @@ class Reporter:
         repository_name, commit, cluster = name.split(":", 2)
         until = float(int(time.time() + UNANSWERED))
         await self._redis.zadd(DUE, {name: until}, xx=True)
-        raw = await self._redis.hgetall(_key(name))
+        kept = await self._redis.hgetall(_key(name))
         repository = self._context.catalog.repositories.get(repository_name)
-        if not raw or repository is None or repository.spec.status is None:
+        if not kept or repository is None or repository.spec.status is None:
             await self._redis.zrem(DUE, name)
             return
-        reports = {text(app): msgspec.json.decode(value, type=Report) for app, value in raw.items()}
-        state, description = aggregate(reports)
+        fields = {text(field): value for field, value in kept.items()}
+        said = text(fields.pop(SAID, b""))
+        state, description = describe(await self._standings(fields))
+        if f"{state} {description}" == said or (state == SUPERSEDED and not said):
+            await self._settle(name, until)
+            return
         try:
             await self._post(session, repository, commit, state, f"windlass/{cluster}", description)
         except PermanentError as error:
@@ -172,7 +223,24 @@ class Reporter:
             log.warning("status.failed", repository=repository_name, commit=commit, error=str(error), retry_in=again)
             await self._redis.zadd(DUE, {name: time.time() + again}, lt=True)
         else:
+            await self._redis.hset(_key(name), SAID, f"{state} {description}")
+            await self._redis.expire(_key(name), KEEP_SECONDS)
             await self._settle(name, until)
+
+    async def _standings(self, fields: Mapping[str, object]) -> dict[str, Standing]:
+        """The commit's applications, with the health that counts for it: today's, until another commit took its place."""
+        said = {name: raw(value) for name, value in fields.items() if "/" not in name}
+        reports = {name: msgspec.json.decode(value, type=Report) for name, value in said.items()}
+        healths = await self._redis.mget([health_key(name) for name in reports]) if reports else []
+        standings = {}
+        for (name, report), health in zip(reports.items(), healths, strict=True):
+            replaced = fields.get(f"{name}/by")
+            if replaced is None:
+                standings[name] = Standing(report, HealthState.load(raw(health) if health else None))
+            else:
+                found = msgspec.json.decode(raw(replaced), type=Replaced)
+                standings[name] = Standing(report, found.health, found.by)
+        return standings
 
     async def _settle(self, name: str, until: float) -> None:
         """Said: unless something newer came to be said meanwhile."""
@@ -213,3 +281,13 @@ class Reporter:
 
 def _key(name: str) -> str:
     return f"windlass:status:{name}"
+
+
+def _at(cluster: str) -> str:
+    """A hash: application and repository -> the commit of it that the application is at."""
+    return f"windlass:status-at:{cluster}"
+
+
+def _field(source: str) -> str:
+    """The source's own report, beside those of applications: no application is named so."""
+    return f"source {source}"

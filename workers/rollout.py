@@ -145,7 +145,7 @@ class Rollout:
         await self._hooks.ended(hook, well=well)
 
     async def _failed(self, key: ObjectKey, health: Health) -> None:
-        reason = await self._reason(key) or health.message or health.reason
+        reason = await self.reason(key) or health.message or health.reason
         self._progress.errors.append(ObjectError(str(key), "", 0, f"is not healthy: {reason}"))
 
     async def _wait(self, step: Step, pending: Sequence[Found]) -> None:
@@ -156,7 +156,7 @@ class Rollout:
         limit = ordering.timeout(self._writer.application.spec.sync.timeout)
         if not wait_for(self.standing, names, why, limit):
             for one in pending:
-                reason = await self._reason(one.key) or one.health.message or one.health.reason
+                reason = await self.reason(one.key) or one.health.message or one.health.reason
                 message = f"is not healthy after {limit:.0f} s (spec.sync.timeout): {reason}"
                 self._progress.errors.append(ObjectError(str(one.key), "", 0, message))
             return
@@ -177,7 +177,7 @@ class Rollout:
         health = await examine(obj, self._rules)
         return Found(key, hook_health(key.group_kind, obj, health) if hook else health)
 
-    async def _reason(self, key: ObjectKey) -> str:
+    async def reason(self, key: ObjectKey) -> str:
         """Why an object isn't healthy, from its pods and events; "" where that can't be told."""
         cluster = self._writer.cluster
         try:

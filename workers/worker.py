@@ -14,9 +14,8 @@ import signal
 import socket
 import sys
 import threading
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -29,14 +28,15 @@ from rq.job_lifecycle import format_exc_info
 from rq.utils import now
 from rq.worker import BaseWorker, WorkerStatus
 
+from windlass import metrics
 from windlass.queue.leases import LeaseKeeper
 from windlass.queue.rqjob import JOB_PREFIX, SERIALIZER, WindlassJob, call_of
 from windlass.wire import text
+from workers.services import Service, kept_running
 
 log = structlog.get_logger(__name__)
 
 Function = Callable[..., Awaitable[Any]]
-Service = Callable[[], Coroutine[Any, Any, None]]
 
 HEARTBEAT_TTL = 5
 """Seconds without a heartbeat after which a job is taken to have lost its worker."""
@@ -44,8 +44,6 @@ MAINTENANCE_SECONDS = 2.0
 POP_SECONDS = 2
 """How long one BLMOVE waits: no delay for a job, only how often an idle connection is heard of."""
 RECONNECT_SECONDS = 0.5
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds before a service that failed begins again."""
 
 
 async def _at_once() -> None:
@@ -91,7 +89,7 @@ class WindlassWorker(BaseWorker):
         await self._born()
         self._keeper.every_beat(self._beat)
         self._keeper.start()
-        background = [asyncio.create_task(_kept_running(service)) for service in (*self._services, self._maintain)]
+        background = [asyncio.create_task(kept_running(service)) for service in (*self._services, self._maintain)]
         log.info("worker.started", worker=self.name, concurrency=self._concurrency)
         try:
             await self._ready_or_stopped()
@@ -130,6 +128,8 @@ class WindlassWorker(BaseWorker):
 
     async def _take_jobs(self) -> None:
         slots = asyncio.Semaphore(self._concurrency)
+        metrics.JOBS_LIMIT.set(self._concurrency)
+        metrics.JOBS_RUNNING.set_function(lambda: len(self._running))
         stop = asyncio.create_task(self._stop.wait())
         while not self._stop.is_set():
             await slots.acquire()
@@ -312,18 +312,3 @@ class WindlassWorker(BaseWorker):
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=5)
-
-
-async def _kept_running(service: Service) -> None:
-    """A service that fails is said to, and begins again: one bad entry somewhere must not end the worker, nor be silent."""
-    pause = FIRST_PAUSE
-    while True:
-        started = time.monotonic()
-        try:
-            await service()
-        except Exception as error:
-            log.error("service.failed", service=getattr(service, "__qualname__", repr(service)), exc_info=error)
-        else:
-            return
-        pause = FIRST_PAUSE if time.monotonic() - started > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
-        await asyncio.sleep(pause)

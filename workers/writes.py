@@ -18,6 +18,7 @@ from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
 from workers.desired import Manifests
+from workers.ignore import IgnoreRules, is_handed_over
 from workers.immutable import advice, immutable_fields, may_replace
 from workers.inventory import Claims
 from workers.kube.apply import Applied, Applier
@@ -77,6 +78,7 @@ class Writer:
         self.give_way = give_way
         self._context, self._manifests, self._claims, self._save = context, manifests, claims, save
         self._refused: dict[str, str] = {}
+        self._ignore = IgnoreRules.of(application)
         self.account = account_of(application.spec.destination, context.settings.default_service_account)
         self._applier = Applier(
             cluster.members(self.account),
@@ -154,12 +156,17 @@ class Writer:
         wished = body(self._manifests.manifest(wanted.sketch), wanted.key)
         if wanted.sketch.random and (live := await self.cluster.read(wanted.key)) is not None:
             wished = kept(wished, live, wanted.sketch.random)
+        left = None
+        if digest == wanted.sketch.hash:  # a hook is made anew each time: nothing of it is anybody else's
+            left = self._ignore.of_key(wanted.key)
         return await self._applier.apply(
             resource,
             wished,
             digest=digest,
             previous=body(previous, wanted.key) if previous else None,
             deadline=self.lease.remaining,
+            left=left,
+            settled=is_handed_over(wanted.applied, digest),
         )
 
     async def _refusal(self, wanted: Wanted, resource: Resource, error: ApiError) -> Applied | None:

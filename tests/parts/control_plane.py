@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email.message
 import json
 import ssl
 import urllib.error
@@ -161,14 +162,25 @@ class ControlPlane:
 
         :raises urllib.error.HTTPError: the server refused it.
         """
+        return self._call(method, path, body, content_type)[0]
+
+    def warnings(self, path: str, body: object) -> list[str]:
+        """What the API server would say of an object, were it created: a dry run.
+
+        :raises urllib.error.HTTPError: the server would refuse it.
+        """
+        return self._call("POST", f"{path}?dryRun=All", body, "application/json")[1].get_all("Warning") or []
+
+    def _call(
+        self, method: str, path: str, body: object, content_type: str
+    ) -> tuple[dict[str, object], email.message.Message]:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self.server}{path}", data=data, method=method)
         request.add_header("Content-Type", content_type)
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
         with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-            found: dict[str, object] = json.loads(answer.read())
-            return found
+            return json.loads(answer.read()), answer.headers
 
     def _serves(self) -> bool:
         try:

@@ -73,6 +73,7 @@ class Windlass:
             "WEBHOOK_SECRET": "webhook-secret-of-the-tests",
             **environment,
         }
+        self.settings: dict[str, dict[str, str]] = {}  # more environment, by command
         self.service: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
         self._logs: list[IO[bytes]] = []
@@ -188,7 +189,7 @@ class Windlass:
         self._logs.append(log)
         return subprocess.Popen(
             [sys.executable, "-m", "windlass.cli", *arguments],
-            env=self.environment,
+            env={**self.environment, **self.settings.get(arguments[0], {})},
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,

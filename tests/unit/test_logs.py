@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +84,52 @@ def test_a_librarys_wrong_format_ends_nothing(capsys: pytest.CaptureFixture[str]
     logs.configure("info", "json")
     logging.getLogger("rq").warning("%d jobs", "many")
     assert lines(capsys)[0]["message"] == "%d jobs"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("style", ["auto", "json", "console"])
+def test_a_terminal_gets_text_and_everything_else_json(
+    style: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure("info", style)
+    structlog.get_logger("a").info("push.received", source="shop")
+    assert capsys.readouterr().err.startswith("{") == (style != "console")
+    terminal = _Terminal()
+    terminal.buffer = io.BytesIO()  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    logs.configure("info", style)
+    structlog.get_logger("b").info("push.received", source="shop")
+    assert ("push.received" in terminal.getvalue()) == (style != "json")
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_no_local_variable_is_ever_shown(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def connect(token: str) -> None:
+        raise ValueError("refused")
+
+    logs.configure("info", style)
+    try:
+        connect("can" + "ary")
+    except ValueError:
+        structlog.get_logger("a").exception("job.failed")
+    text = capsys.readouterr().err
+    assert "ValueError: refused" in text
+    assert "canary" not in text
+
+
+def test_nothing_that_somebody_else_chose_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "console")
+    structlog.get_logger("a").info(
+        "run.failed", error="\x1b[2Jx\x07\u202e", path="a\x1b]0;title\x07", value={"\x9b": 1}
+    )
+    logging.getLogger("rq").warning("\x1b[31m")
+    text = capsys.readouterr().err
+    assert text.replace("\n", "").isprintable()
+    assert r"\x1b[2Jx\x07\u202e" in text
 
 
 def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:

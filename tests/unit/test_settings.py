@@ -39,6 +39,8 @@ def test_an_empty_environment_is_enough() -> None:
         ("WINDLASS_URL", "javascript:alert(1)"),
         ("WINDLASS_URL", "https://windlass.example/\n"),
         ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://localhost:redis/0"),
+        ("REDIS_URL", "redis://[::1/0"),
         ("WINDLASS_DEFAULT_SERVICE_ACCOUNT", "a:b:c"),
     ],
 )

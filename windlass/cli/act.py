@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from windlass import state
-from windlass.cli.shared import connect, load_settings
-from windlass.errors import WindlassError
+from windlass.cli.shared import application_of, connect, load_settings
+
+if TYPE_CHECKING:
+    from windlass.queue import SourceQueue
 
 
 @click.command()
@@ -22,28 +25,38 @@ def sync(application: str, wait: bool, timeout: float) -> None:
 
 
 async def _sync(application: str, wait: bool, timeout: float) -> int:
-    async with connect(load_settings()) as (redis, queue, catalog):
-        document = catalog.applications.get(application)
-        if document is None:
-            raise WindlassError(f"no valid document of an application {application} in {load_settings().documents}")
+    settings = load_settings()
+    async with connect(settings) as (redis, queue, catalog):
+        document = application_of(catalog, settings, application)
         before = (await state.read_state(redis, application)).last
         asked = time.time()
         await redis.hincrby(state.application_key(application), "whole", 1)
         view = catalog.sources[document.source.id]
-        await queue.nudge(view.id, digest=view.digest, reason="windlass sync", dirty=[application])
+        marked = await queue.nudge(view.id, digest=view.digest, reason="windlass sync", dirty=[application])
         if not wait:
             click.echo(f"{application}: queued")
             return 0
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
+            source = await queue.source_state(view.id)
             now = await state.read_state(redis, application)
             if now.last is not None and now.last != before and not now.whole:
                 return _tell(now)
             if now.last is not None and now.last.started >= asked and now.phase in ("Failed", "Retrying"):
                 return _tell(now)
+            if source.get("error") and int(source.get("done", 0)) >= marked.generation:
+                click.echo(f"source {view.id}: {source['error']}", err=True)
+                return 1
             await asyncio.sleep(0.05)
-        click.echo(f"{application}: nothing came of it in {timeout:.0f} s; is a worker running?", err=True)
+        click.echo(f"{application}: not done in {timeout:g} s: {await _why(queue, now, source)}", err=True)
         return 1
+
+
+async def _why(queue: SourceQueue, now: state.ApplicationState, source: dict[str, str]) -> str:
+    """What is known of a run that isn't over."""
+    if not await queue.workers():
+        return "no worker is running"
+    return now.standing.why or source.get("error") or ("it runs" if source.get("running") else "it is queued")
 
 
 def _tell(now: state.ApplicationState) -> int:
@@ -67,10 +80,9 @@ def approve(application: str) -> None:
 
 
 async def _approve(application: str) -> int:
-    async with connect(load_settings()) as (redis, queue, catalog):
-        document = catalog.applications.get(application)
-        if document is None:
-            raise WindlassError(f"no valid document of an application {application} in {load_settings().documents}")
+    settings = load_settings()
+    async with connect(settings) as (redis, queue, catalog):
+        document = application_of(catalog, settings, application)
         now = await state.read_state(redis, application)
         if now.phase == "Synced" or not now.wanted:
             click.echo(f"{application}: nothing waits for an approval")
@@ -87,8 +99,15 @@ async def _approve(application: str) -> int:
 @click.option("--cluster", help="Where it is, if its document is gone.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def delete(application: str, cluster: str | None, dry_run: bool, yes: bool) -> None:
-    """Delete every object of APPLICATION from its cluster. Namespaces, CRDs and volumes stay unless they say otherwise."""
+@click.option("--hooks/--no-hooks", default=True, help="Run the hooks that ask for it before and after.")
+def delete(application: str, cluster: str | None, dry_run: bool, yes: bool, hooks: bool) -> None:
+    """Delete every object of APPLICATION from its cluster, the highest wave first.
+
+    PreDelete and PostDelete hooks run around it. Namespaces, CRDs and volumes stay unless they say otherwise.
+    """
     from windlass.cli.remove import delete_application
 
-    raise SystemExit(asyncio.run(delete_application(load_settings(), application, cluster, dry_run=dry_run, yes=yes)))
+    settings = load_settings()
+    raise SystemExit(
+        asyncio.run(delete_application(settings, application, cluster, dry_run=dry_run, yes=yes, run_hooks=hooks))
+    )

@@ -23,8 +23,7 @@ def check(directory: Path) -> None:
         (len(catalog.repositories), "repository", "repositories"),
         (len(catalog.clusters), "cluster", "clusters"),
         (len(catalog.applications), "application", "applications"),
+        (len(catalog.errors), "error", "errors"),
     )
-    click.echo(
-        ", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts) + f", {len(catalog.errors)} errors"
-    )
+    click.echo(", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts))
     sys.exit(1 if catalog.errors else 0)

@@ -2,107 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import click
 
-from windlass import state
-from windlass.cli.shared import connect
-from windlass.documents.accounts import ServiceAccount, account_of
+from windlass import logs
+from windlass.cli.shared import connect, no_application, redis_url
 from windlass.documents.catalog import Catalog
+from windlass.documents.directory import DocumentDirectory
 from windlass.documents.types import Cluster
 from windlass.errors import WindlassError
-from windlass.queue import LeaseKeeper
-from windlass.secrets import Secrets
+from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
-from workers.cluster import ClusterAccess
-from workers.kube.applyset import Member
-from workers.kube.connect import connect as connect_cluster
-from workers.kube.errors import ApiError
-from workers.plan import FIRST
+from workers.context import Context
+from workers.deletion import Deletion, Judged
+from workers.directives import Phase
+from workers.farewell import PHASES, Farewell, Hooked, hooks_of
 
 
 async def delete_application(
-    settings: Settings, application: str, cluster: str | None, *, dry_run: bool, yes: bool
+    settings: Settings, application: str, cluster: str | None, *, dry_run: bool, yes: bool, run_hooks: bool
 ) -> int:
     """Delete what the application owns in its cluster; the exit status."""
-    async with connect(settings) as (redis, _, catalog):
-        document = _cluster(catalog, application, cluster)
-        access = ClusterAccess(document, await connect_cluster(document, Secrets()))
-        members = await _members(access, application)
-        _announce(application, document, members, documented=application in catalog.applications)
-        if dry_run or not members or not (yes or click.confirm("Delete them?")):
-            await access.client.close()
+    logs.configure("warning", "console")
+    async with _context(settings) as context:
+        access = await context.clusters.get(_cluster(context.catalog, settings, application, cluster))
+        deletion = Deletion(context, application, access, click.echo)
+        found = await deletion.look()
+        hooked = await _hooks(deletion, context) if run_hooks else None
+        _announce(deletion, found, hooked)
+        if dry_run or not (found.groups or found.kept) or not (yes or click.confirm("Delete them?")):
             return 0
-        keeper = LeaseKeeper(redis, settings.redis_url or "", seconds=settings.lease_seconds)
+        done = await _delete(context, deletion, hooked)
+        click.echo(f"{application}: {_count(deletion, found)}")
+        return 0 if done else 1
+
+
+@asynccontextmanager
+async def _context(settings: Settings) -> AsyncIterator[Context]:
+    """What a run has in a worker, for one deletion."""
+    async with connect(settings) as (redis, _, _):
+        keeper = LeaseKeeper(redis, redis_url(settings), seconds=settings.lease_seconds)
+        queue = SourceQueue(redis, queue_name=settings.queue, keeper=keeper)
+        context = Context(
+            settings,
+            DocumentDirectory(settings.documents),
+            redis=redis,
+            queue=queue,
+            leases=keeper,
+            secret_key=settings.secret_key(),
+        )
         keeper.start()
-        lease = await keeper.acquire("application", application)
         try:
-            members = await _members(access, application)  # runs may have come between, while a person thought
-            account = _account(catalog, application, settings)
-            failed = await _delete(access, application, members, account, lease.remaining)
-            if not failed:
-                claims = [str(member.key) for member in members]
-                await redis.hdel(state.claims_key(document.name), *claims)
-                await redis.delete(state.application_key(application), state.objects_key(application))
-            return 1 if failed else 0
+            yield context
         finally:
-            await lease.release()
             keeper.close()
-            await access.client.close()
+            await context.close()
 
 
-def _cluster(catalog: Catalog, application: str, cluster: str | None) -> Cluster:
+def _cluster(catalog: Catalog, settings: Settings, application: str, cluster: str | None) -> Cluster:
     document = catalog.applications.get(application)
     name = cluster or (document.spec.destination.cluster if document else None)
     if name is None:
-        raise WindlassError(f"there is no document of an application {application}: say where it is with --cluster")
+        raise WindlassError(f"{no_application(catalog, settings, application)}; say where it is with --cluster")
     if name not in catalog.clusters:
-        raise WindlassError(f"there is no valid Cluster {name}")
+        raise WindlassError(f"there is no valid Cluster {name} in {settings.documents}")
     return catalog.clusters[name]
 
 
-def _account(catalog: Catalog, application: str, settings: Settings) -> ServiceAccount | None:
-    """As whom its objects were written. Without its document only who runs this can tell, so it is done as Windlass."""
-    document = catalog.applications.get(application)
-    return account_of(document.spec.destination, settings.default_service_account) if document else None
+async def _hooks(deletion: Deletion, context: Context) -> Hooked | None:
+    try:
+        return await hooks_of(deletion, context)
+    except WindlassError as error:
+        message = (
+            f"what {deletion.name} wants to run before and after can't be known ({error}): --no-hooks goes on without"
+        )
+        raise WindlassError(message) from error
 
 
-async def _members(access: ClusterAccess, application: str) -> list[Member]:
-    members, unlisted = await access.applyset(application).members(access.discovery)
-    for group_kind, reason in unlisted.items():
-        raise WindlassError(f"{group_kind} can't be listed, so nothing is deleted: {reason}")
-    order = {name: place for place, name in enumerate(reversed(FIRST), start=1)}
-    return sorted((m for m in members if m.ours), key=lambda m: (order.get(m.key.group_kind, 0), str(m.key)))
-
-
-def _announce(application: str, cluster: Cluster, members: list[Member], *, documented: bool) -> None:
-    click.echo(f"{application} owns {len(members)} objects on {cluster.name}:")
-    for member in members:
-        click.echo(f"  {member.key}")
-    if documented:
+def _announce(deletion: Deletion, found: Judged, hooked: Hooked | None) -> None:
+    click.echo(f"{deletion.name} owns {len(found.going) + len(found.kept)} objects on {deletion.access.document.name}:")
+    for run in hooked.runs(Phase.PRE_DELETE) if hooked else ():
+        click.echo(f"  run first: {run.key}")
+    for item in found.going:
+        click.echo(f"  {item.key}")
+    for member, reason in found.kept:
+        click.echo(f"  stays: {member.key} ({reason})")
+    for run in hooked.runs(Phase.POST_DELETE) if hooked else ():
+        click.echo(f"  run last: {run.key}")
+    if deletion.moved:
+        click.echo(
+            "Its document names another cluster now, and its hooks are for that one: none are run here.", err=True
+        )
+    elif deletion.document is not None:
         click.echo("Its document is still there: the next push or `windlass sync` creates them again.", err=True)
+    else:
+        click.echo("Its document is gone: no hooks are known, and Windlass itself deletes.", err=True)
 
 
-async def _delete(
-    access: ClusterAccess,
-    application: str,
-    members: list[Member],
-    account: ServiceAccount | None,
-    deadline: Callable[[], float],
-) -> int:
-    applyset, kept, failed = access.applyset(application), 0, 0
-    for member in members:
-        try:
-            result = await access.prune(
-                member.key, member.api_version, application, applyset.id, account=account, deadline=deadline
-            )
-        except ApiError as error:
-            click.echo(f"{member.key}: {error}", err=True)
-            failed += 1
-            continue
-        click.echo(f"{member.key}: {result}")
-        kept += result == "kept"
-    if not failed and not kept:
-        await applyset.remove(deadline=deadline)
-    return failed
+async def _delete(context: Context, deletion: Deletion, hooked: Hooked | None) -> bool:
+    """False: something failed, and what would follow it was left; the same command goes on."""
+    farewell = Farewell(context, deletion, hooked, click.echo) if hooked else None
+    before, after = PHASES
+    if farewell and not await farewell.run(before):
+        return False
+    if not await deletion.run():
+        return False
+    if farewell:
+        if not await farewell.run(after):
+            return False
+        await farewell.clean_up(after)
+    await deletion.forget()
+    return True
+
+
+def _count(deletion: Deletion, found: Judged) -> str:
+    stays = f", {len(found.kept)} stay" if found.kept else ""
+    failed = f", {deletion.failed} failed: the same command goes on" if deletion.failed else ""
+    return f"{deletion.deleted} deleted{stays}{failed}"

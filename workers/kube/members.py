@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from typing import Any, NamedTuple
 
+from workers.directives import Directives, directives
 from workers.kube import managed_fields
 from workers.kube.discovery import Discovery, Resource
 from workers.kube.errors import ApiError
@@ -43,6 +44,7 @@ class Member(NamedTuple):
     fields: str
     managers: tuple[str, ...]
     ours: bool
+    directives: Directives  # what its annotations ask for
 
     @property
     def is_hook(self) -> bool:
@@ -138,15 +140,18 @@ class _Listing(NamedTuple):
     def _member(self, resource: Resource, item: dict[str, Any]) -> Member:
         metadata = item["metadata"]
         entries = metadata.get("managedFields") or ()
+        annotations = metadata.get("annotations") or {}
+        key = ObjectKey(resource.group, resource.kind, metadata.get("namespace") or "", metadata["name"])
         return Member(
-            ObjectKey(resource.group, resource.kind, metadata.get("namespace") or "", metadata["name"]),
+            key,
             resource.api_version,
             metadata["uid"],
             metadata["resourceVersion"],
-            (metadata.get("annotations") or {}).get(HASH, ""),
+            annotations.get(HASH, ""),
             managed_fields.fields_digest(entries, self.manager),
             managed_fields.others(entries, self.manager),
             managed_fields.owns_label(entries, self.manager),
+            directives(annotations, key.group_kind),
         )
 
 

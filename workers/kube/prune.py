@@ -33,8 +33,10 @@ async def prune(
     applyset_id: str,
     deadline: Deadline | None = None,
     seen: dict[str, Any] | None = None,
+    with_application: bool = False,
 ) -> Outcome:
     """Delete the object; what depends on it follows in the background. ``seen`` is its metadata, if it was just read.
+    ``with_application``: it goes because the whole application does.
 
     ``gone``: it isn't there, or is already being deleted. ``not-ours``: our own apply doesn't own its ``part-of``
     label.
@@ -47,7 +49,7 @@ async def prune(
             metadata, seen = seen or await metadata_of(client, resource, key, deadline=deadline), None
             if metadata is None:
                 return "gone"
-            if outcome := _judge(key, metadata, PREFIX + application, applyset_id):
+            if outcome := _judge(key, metadata, PREFIX + application, applyset_id, with_application):
                 return outcome
             await delete(client, resource, key, metadata, deadline=deadline)
         except ApiError as error:
@@ -60,12 +62,15 @@ async def prune(
     raise AssertionError("the last round returns or raises")
 
 
-def _judge(key: ObjectKey, metadata: dict[str, Any], manager: str, applyset_id: str) -> Outcome | None:
+def _judge(
+    key: ObjectKey, metadata: dict[str, Any], manager: str, applyset_id: str, with_application: bool
+) -> Outcome | None:
     """Why the object is not to be deleted; None: it is."""
     if metadata.get("deletionTimestamp"):
         return "gone"
     if not is_member(metadata, manager, applyset_id) or PARENT_ID in (metadata.get("labels") or {}):
         return "not-ours"
-    if kept_because(key, directives(metadata.get("annotations"), key.group_kind)):
+    wishes = directives(metadata.get("annotations"), key.group_kind)
+    if kept_because(key, wishes, with_application=with_application):
         return "kept"
     return None

@@ -24,6 +24,7 @@ import structlog
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from windlass import metrics
 from windlass.errors import LeaseLostError
 from workers.kube.circuit import Circuit
 from workers.kube.errors import ApiError, RequestTimeoutError, UnreachableError, from_answer
@@ -169,6 +170,7 @@ class KubeClient:
             ) as response,
         ):
             answer = Answer(response.status, await response.read(), response.headers)
+        metrics.API_REQUESTS.labels(method, answer.status).inc()
         if method != "GET" and answer.status < 300:
             self.limiter.answered(time.perf_counter() - started)
         return answer
@@ -315,6 +317,7 @@ class _Retries:
         if self._broken >= CONNECT_TRIES or isinstance(error, aiohttp.ConnectionTimeoutError):
             self._circuit.failed(_reason(error))
             raise UnreachableError(f"the API server can't be reached: {_reason(error)}") from error
+        metrics.API_RETRIES.labels("connection").inc()
         await _back_off(self._broken)
 
     async def after_refusal(self, answer: Answer, *, secret: bool) -> None:
@@ -322,17 +325,20 @@ class _Retries:
         error = from_answer(answer.status, answer.body, secret=secret, retry_after=wait)
         if answer.status == 401 and not self.unauthorized:
             self.unauthorized = True
+            metrics.API_RETRIES.labels("unauthorized").inc()
             return
         if answer.status == 429 or (answer.status == 503 and wait is not None):
             wait = (1.0 if wait is None else max(wait, 0.05)) * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load
             if wait > self._patience:
                 raise error
             self._patience -= wait
+            metrics.API_RETRIES.labels("throttled").inc()
             await asyncio.sleep(wait)
             return
         if self._reading and answer.status >= 500:
             self._failed += 1
             if self._failed < SERVER_ERROR_TRIES:
+                metrics.API_RETRIES.labels("server error").inc()
                 await _back_off(self._failed)
                 return
         raise error

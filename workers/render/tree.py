@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from workers.aiogit.errors import LimitExceededError
+from workers.ignore import NOTHING_LEFT, IgnoreRules
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest, ManifestError, is_manifest, parse_file
 from workers.render.sops import is_encrypted
@@ -78,7 +79,9 @@ class ManifestReader:
         return self.manifests(item.blob, item.file)[item.place]
 
 
-async def render(changes: Iterable[Change], reader: ManifestReader, secret_key: bytes) -> Rendered:
+async def render(
+    changes: Iterable[Change], reader: ManifestReader, secret_key: bytes, ignore: IgnoreRules = NOTHING_LEFT
+) -> Rendered:
     """The sketches of what changed. Every unreadable file is an error of its own; the others are read all the same."""
     wanted: list[Sketch] = []
     before: list[Sketch] = []
@@ -89,13 +92,14 @@ async def render(changes: Iterable[Change], reader: ManifestReader, secret_key: 
             errors.append(ObjectError("", change.path, 0, change.refused))
         elif is_manifest(change.path):
             files.add(change.path)
-            errors += _read(change.new, change.path, reader, secret_key, wanted)
-            _read(change.old, change.path, reader, secret_key, before)  # what could not be read was not applied either
+            errors += _read(change.new, change.path, reader, secret_key, ignore, wanted)
+            # what could not be read was not applied either
+            _read(change.old, change.path, reader, secret_key, ignore, before)
     return Rendered(wanted, before, errors, frozenset(files))
 
 
 def _read(
-    blob: str | None, file: str, reader: ManifestReader, secret_key: bytes, into: list[Sketch]
+    blob: str | None, file: str, reader: ManifestReader, secret_key: bytes, ignore: IgnoreRules, into: list[Sketch]
 ) -> Sequence[ObjectError]:
     if blob is None:
         return ()
@@ -105,5 +109,5 @@ def _read(
         return [ObjectError("", error.file, error.line, error.message)]
     except LimitExceededError as error:
         return [ObjectError("", file, 0, str(error))]
-    into.extend(sketch(manifest, blob, place, secret_key) for place, manifest in enumerate(parsed))
+    into.extend(sketch(manifest, blob, place, secret_key, ignore=ignore) for place, manifest in enumerate(parsed))
     return ()

@@ -22,7 +22,10 @@ from windlass.queue import Recorded
 from windlass.state import application_key, objects_key
 from workers.cluster import ClusterAccess
 from workers.context import Context
+from workers.ignore import IgnoreRules
 from workers.inventory import read_entries
+from workers.kube.handoff import Left
+from workers.kube.keys import ObjectKey
 from workers.kube.watch import Seen
 from workers.plan import Entry
 from workers.watch.drift import Notice, Verdict, judge
@@ -51,12 +54,13 @@ class Follower:
     """The drift of one cluster's applications. A listener of its watches."""
 
     def __init__(self, context: Context, access: ClusterAccess) -> None:
-        self.sightings = Sightings(access.namespace, access.is_human)
+        self.sightings = Sightings(access.namespace, access.is_human, self._left)
         self._context, self._access = context, access
         self._healer = Healer(context, access, self.sightings)
         self._suspects: dict[str, Suspects] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._self_heal: dict[str, bool] = {}
+        self._ignore: dict[str, IgnoreRules] = {}  # of the applications that have such rules
         self.documents()
 
     # -- what is heard --------------------------------------------------------------------------------------------
@@ -89,7 +93,7 @@ class Follower:
         if recorded.application not in self._self_heal:
             return set()
         suspects = self._of(recorded.application)
-        suspects.places.update(map(Place.parse, recorded.places))
+        suspects.places.update(map(Place.of, recorded.objects))
         if not recorded.over:
             return set()
         places, suspects.places = suspects.places, set()
@@ -106,6 +110,8 @@ class Follower:
             for name, application in self._context.catalog.applications.items()
             if application.spec.destination.cluster == cluster
         }
+        here = (self._context.catalog.applications[name] for name in self._self_heal)
+        self._ignore = {one.name: IgnoreRules.of(one) for one in here if one.spec.sync.ignore}
         for name in before.keys() - self._self_heal.keys():
             self._suspects.pop(name, None)
         for name, undone in self._self_heal.items():
@@ -113,6 +119,10 @@ class Follower:
                 self._suspects[name].compare_at = time.monotonic()
                 self._wake(name)
         return self._self_heal.keys() - before.keys()
+
+    def _left(self, application: str, key: ObjectKey) -> Left | None:
+        rules = self._ignore.get(application)
+        return rules.of_key(key) if rules else None
 
     # -- the inventories ------------------------------------------------------------------------------------------
 

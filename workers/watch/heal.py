@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import structlog
 
+from windlass import metrics
 from windlass.documents.accounts import account_of
 from windlass.documents.types import Application
 from windlass.queue import Lease
@@ -24,13 +25,17 @@ from windlass.wire import text
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
+from workers.ignore import IgnoreRules
 from workers.inventory import read_entries
 from workers.kube.apply import Applier
+from workers.kube.contest import Rules, nobody_may_take
+from workers.kube.dry_run import DryRun, DryRunClient
 from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
 from workers.kube.managed_fields import PREFIX, is_member
 from workers.kube.transport import METADATA
 from workers.plan import FIRST, Entry
+from workers.render.random_values import kept
 from workers.watch.drift import Verdict, judge
 from workers.watch.manifests import Manifests, Wanted
 from workers.watch.sightings import Sightings, UnseenError
@@ -88,7 +93,10 @@ class _Round:
         self._application, self._lease = application, lease
         self._applyset = access.applyset(application.name)
         self._entries: dict[str, Entry] = {}
-        self._behind, self._tip = False, ""
+        self._behind = False
+        self._tips: dict[str, str] = {}  # by source, the commit that was compared last
+        self._ignore = IgnoreRules.of(application)
+        self._account = account_of(application.spec.destination, context.settings.default_service_account)
         self._results: dict[str, Result] = {}
         self._changed: dict[str, bytes] = {}  # inventory entries
 
@@ -96,26 +104,31 @@ class _Round:
         await self._read([suspect.key for suspect in suspects])
         for suspect in suspects:
             self._results[suspect.key] = await self._look(suspect)
-        if self._application.spec.sync.self_heal:
-            drifted = [s for s in suspects if self._results[s.key].outcome is Outcome.REPORTED]
-            if drifted:
-                await self._undo({suspect.key: suspect for suspect in drifted})
+        drifted = [s for s in suspects if self._results[s.key].outcome is Outcome.REPORTED]
+        if drifted and self._application.spec.sync.self_heal:
+            await self._undo({suspect.key: suspect for suspect in drifted})
+        elif ignoring := [s.key for s in drifted if self._ignore.of_key(ObjectKey.parse(s.key))]:
+            await self._acquit(ignoring)
+        if reported := sum(result.outcome is Outcome.REPORTED for result in self._results.values()):
+            metrics.DRIFT.labels("reported").inc(reported)
         return self._results
 
     async def _read(self, keys: Sequence[str]) -> None:
         """What Redis knows, now that nobody else writes: the inventory, less what another application (or this one on
         another cluster) claims; and whether a run is due or was cut off."""
-        redis, source = self._context.redis, self._application.source.id
+        redis, sources = self._context.redis, list(dict.fromkeys(one.id for one in self._application.spec.sources))
         entries = await read_entries(redis, self._application.name, keys)
         pipeline = redis.pipeline(transaction=False)
         pipeline.hmget(claims_key(self._access.document.name), keys)
-        pipeline.sismember(f"windlass:source:{source}:dirty", self._application.name)
-        pipeline.hget(f"windlass:source:{source}", "processed")
-        holders, behind, tip = await pipeline.execute()
+        for source in sources:
+            pipeline.sismember(f"windlass:source:{source}:dirty", self._application.name)
+            pipeline.hget(f"windlass:source:{source}", "processed")
+        holders, *said = await pipeline.execute()
         name = self._application.name.encode()
         ours = {key for key, holder in zip(keys, holders, strict=True) if holder == name}
         self._entries = {key: entry for key, entry in entries.items() if key in ours}
-        self._behind, self._tip = bool(behind), text(tip or b"")
+        self._behind = any(said[::2])
+        self._tips = {source: text(tip or b"") for source, tip in zip(sources, said[1::2], strict=True)}
 
     # -- looking again --------------------------------------------------------------------------------------------
 
@@ -152,12 +165,33 @@ class _Round:
         self._sightings.is_there(self._application.name, key)
         return Result(Outcome.REPORTED, "its part-of label was removed")
 
+    async def _acquit(self, keys: Sequence[str]) -> None:
+        """Who took what is left to others did no wrong: what an apply would not change is no drift, whoever owns it."""
+        client = self._access.members(self._account)
+        force = self._application.spec.sync.force
+        dry_run = DryRun(
+            DryRunClient.over(client), Rules(self._application.manager, self._applyset.id, force, nobody_may_take)
+        )
+        for name, wanted in (await self._wanted(keys)).items():
+            key = ObjectKey.parse(name)
+            try:
+                live = await dry_run.read(wanted.resource, key)
+                if live is None:
+                    continue
+                wished = kept(wanted.body, live, wanted.random)
+                seen = await dry_run.foresee(
+                    wanted.resource, wished, digest=self._entries[name].hash, live=live, left=self._ignore.of_key(key)
+                )
+            except ApiError as error:
+                log.info("drift.not_foreseen", application=self._application.name, object=name, reason=str(error))
+                continue
+            if seen.equal:
+                self._results[name] = Result(Outcome.CLEAR)
+
     # -- undoing --------------------------------------------------------------------------------------------------
 
     async def _undo(self, drifted: Mapping[str, Suspect]) -> None:
-        wanted = await Manifests(self._context, self._application, await self._commits()).read(
-            self._access.discovery, {key: self._entries[key] for key in drifted}
-        )
+        wanted = await self._wanted(drifted)
         if missing := [key for key in drifted if key not in wanted]:
             await self._without_manifest(missing)
         for stage in _stages(wanted):
@@ -167,12 +201,17 @@ class _Round:
         if self._changed:
             await self._context.queue.record(self._lease, self._application.name, state={}, set_objects=self._changed)
 
-    async def _commits(self) -> Sequence[str]:
-        """Where a manifest may be read. While a run is due, only from its commit: never back to an older one."""
+    async def _wanted(self, keys: Iterable[str]) -> dict[str, Wanted]:
+        manifests = Manifests(self._context, self._access, self._application, await self._commits())
+        return await manifests.read({key: self._entries[key] for key in keys})
+
+    async def _commits(self) -> dict[str, tuple[str, ...]]:
+        """By source, where a manifest may be read. While a run is due, only from its commit: never back to an older one."""
         if self._behind:
-            return (self._tip,)
+            return {source: (tip,) for source, tip in self._tips.items()}
         state = await read_state(self._context.redis, self._application.name)
-        return (state.revision, state.wanted, *reversed(state.attempted))
+        commits = {source: (state.revision_of(source), tip) for source, tip in self._tips.items()}
+        return commits | {self._application.source.id: (state.revision, state.wanted, *reversed(state.attempted))}
 
     async def _without_manifest(self, keys: Sequence[str]) -> None:
         """A whole run compares everything with the cluster, as `windlass sync` does; the one that is due may do."""
@@ -195,20 +234,29 @@ class _Round:
 
     async def _apply(self, suspect: Suspect, wanted: Wanted) -> None:
         name, entry = self._application.name, self._entries[suspect.key]
-        account = account_of(self._application.spec.destination, self._context.settings.default_service_account)
-        client = self._access.members(account)
+        client = self._access.members(self._account)
         applier = Applier(client, name, self._applyset.id, force=self._application.spec.sync.force)
+        key, wished = ObjectKey.parse(suspect.key), wanted.body
         try:
+            if wanted.random and (live := await self._access.read(key)) is not None:
+                wished = kept(wished, live, wanted.random)
             applied = await applier.apply(
-                wanted.resource, wanted.body, digest=entry.hash, previous=wanted.body, deadline=self._lease.remaining
+                wanted.resource,
+                wished,
+                digest=entry.hash,
+                previous=wished,
+                deadline=self._lease.remaining,
+                left=self._ignore.of_key(key),
             )
         except ApiError as error:
             if error.missing:
                 self._access.discovery.forget(wanted.resource)
+            metrics.DRIFT.labels("failed").inc()
             held = isinstance(error, ConflictError) and bool(error.application)
             self._results[suspect.key] = Result(Outcome.CLEAR if held else Outcome.FAILED, str(error))
             log.warning("drift.not_undone", application=name, object=suspect.key, error=str(error))
             return
+        metrics.DRIFT.labels("undone").inc()
         self._sightings.wrote(name, suspect.key, entry.hash, applied.fields, applied.resource_version)
         if applied.fields != entry.fields:
             self._changed[suspect.key] = entry._replace(fields=applied.fields).dump()

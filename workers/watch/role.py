@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
 
 import structlog
 from redis.exceptions import RedisError
 
+from windlass import metrics
 from windlass.documents.catalog import Catalog
 from windlass.documents.types import Cluster
 from windlass.errors import LeaseLostError, WindlassError
 from windlass.queue import RECORDED, Lease, Recorded
-from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.watch.follow import Follower
-from workers.watch.kinds import Kinds, Listener
+from workers.watch.health import HealthFollower
+from workers.watch.kinds import Kinds
+from workers.watch.tell import Changed
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +32,15 @@ LOOK_SECONDS = 0.25
 HEAR_SECONDS = 2.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 5.0
 
-ListenerOf = Callable[[ClusterAccess], Listener]
-"""Makes who else is to hear what the watches of a cluster see (an object's health follows from its metadata's events)."""
-
 
 class Watcher:
     """Watches, in this worker, the clusters whose lease it holds."""
 
-    def __init__(self, context: Context, *, listeners: Sequence[ListenerOf] = ()) -> None:
-        self._context, self._listeners = context, tuple(listeners)
+    def __init__(self, context: Context, changed: Changed) -> None:
+        """``changed`` is told of every application whose health is another one now."""
+        self._context, self._changed = context, changed
         self._clusters: dict[str, tuple[Cluster, asyncio.Task[None]]] = {}
-        self._watched: dict[str, tuple[Follower, Kinds]] = {}
+        self._watched: dict[str, tuple[Follower, HealthFollower, Kinds]] = {}
 
     async def run(self) -> None:
         """The worker's service: until cancelled, or not at all where the settings say so."""
@@ -73,9 +72,10 @@ class Watcher:
         for name, document in wanted.items():
             if name not in self._clusters:
                 self._clusters[name] = document, asyncio.create_task(self._hold(document))
-        for follower, kinds in list(self._watched.values()):
-            new = follower.documents()
+        for follower, health, kinds in list(self._watched.values()):
+            new, other = follower.documents(), health.documents()
             try:
+                await health.learn(other)
                 kinds.want(await follower.learn(new))
             except RedisError as error:  # the same that `_hear` meets: it has everything learnt again
                 log.warning("redis.unreachable", error=str(error))
@@ -106,19 +106,21 @@ class Watcher:
         :raises LeaseLostError: it is somebody else's now.
         """
         access = await self._context.clusters.get(document)
-        follower = Follower(self._context, access)
-        listeners = (follower, *(make(access) for make in self._listeners))
-        kinds = Kinds(access, listeners, still_wanted=follower.still_wanted)
-        self._watched[document.name] = follower, kinds
+        follower, health = Follower(self._context, access), HealthFollower(self._context, access, lease, self._changed)
+        kinds = Kinds(access, (follower, health), still_wanted=follower.still_wanted)
+        self._watched[document.name] = follower, health, kinds
+        metrics.WATCHER_LEADER.labels(document.name).set(1)
         log.info("watcher.started", cluster=document.name)
-        tasks = [asyncio.create_task(work) for work in (kinds.run(), follower.run(), _until_lost(lease))]
+        tasks = [asyncio.create_task(work) for work in (kinds.run(), follower.run(), health.run(), _until_lost(lease))]
         try:
+            await health.learn()
             kinds.want(await follower.learn())
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             del self._watched[document.name]
+            metrics.WATCHER_LEADER.labels(document.name).set(0)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -132,7 +134,8 @@ class Watcher:
             try:
                 async with self._context.redis.pubsub() as channel:
                     await channel.subscribe(RECORDED)
-                    for follower, kinds in list(self._watched.values()):
+                    for follower, health, kinds in list(self._watched.values()):
+                        await health.learn()
                         kinds.want(await follower.learn())
                     while True:
                         message = await channel.get_message(ignore_subscribe_messages=True, timeout=HEAR_SECONDS)
@@ -144,7 +147,8 @@ class Watcher:
 
     def _recorded(self, message: bytes) -> None:
         recorded = Recorded.load(message)
-        for follower, kinds in self._watched.values():
+        for follower, health, kinds in self._watched.values():
+            health.recorded(recorded)
             kinds.want(follower.recorded(recorded))
 
 

@@ -12,6 +12,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from workers.kube.applyset import applyset_id
+from workers.kube.handoff import Left
+from workers.kube.keys import ObjectKey
 from workers.kube.watch import Seen
 from workers.watch.drift import Notice, Sight, equal_sight, notice, sight
 
@@ -21,12 +23,6 @@ class Place(NamedTuple):
 
     group_kind: str
     namespace: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Place:
-        """Of ``ConfigMap/shop``, ``Deployment.apps/shop``, ``Namespace``."""
-        group_kind, _, namespace = text.partition("/")
-        return cls(group_kind, namespace)
 
     @classmethod
     def of(cls, key: str) -> Place:
@@ -39,6 +35,13 @@ class UnseenError(LookupError):
     """Nobody watches the object's place, or its list is not whole yet: there is no telling."""
 
 
+LeftTo = Callable[[str, ObjectKey], Left | None]
+
+
+def nothing_left(application: str, key: ObjectKey) -> None:
+    """No application ignores anything."""
+
+
 Objects = dict[str, dict[int, Sight]]
 """Application -> a digest of the object's key -> what was seen of it."""
 
@@ -46,9 +49,10 @@ Objects = dict[str, dict[int, Sight]]
 class Sightings:
     """The owned objects of one cluster."""
 
-    def __init__(self, namespace: str, is_human: Callable[[str], bool]) -> None:
-        """``namespace`` is Windlass' own in that cluster: ApplySets are named after it."""
-        self._namespace, self._is_human = namespace, is_human
+    def __init__(self, namespace: str, is_human: Callable[[str], bool], left: LeftTo = nothing_left) -> None:
+        """``namespace`` is Windlass' own in that cluster: ApplySets are named after it. ``left`` tells of an application's
+        object what is left to others."""
+        self._namespace, self._is_human, self._left = namespace, is_human, left
         self._ids: dict[str, str] = {}
         self._known: dict[Place, Objects] = {}
         self._listing: dict[Place, Objects] = {}
@@ -82,12 +86,21 @@ class Sightings:
         notices = []
         for application in self._owners(objects, number, seen):
             mine = objects.setdefault(application, {})
-            now = None if seen.gone else sight(seen, application, self._id(application), self._is_human)
+            now = (
+                None
+                if seen.gone
+                else sight(seen, application, self._id(application), self._human(application, seen.key))
+            )
             before = mine.pop(number, None) if now is None else mine.get(number)
             if now is not None and now != before:
                 mine[number] = now
             notices.append((application, Notice.NOTHING if listing else notice(before, now)))
         return notices
+
+    def _human(self, application: str, key: ObjectKey) -> Callable[[str], bool]:
+        """Who has nothing to change in the object."""
+        left = self._left(application, key)
+        return self._is_human if left is None else lambda one: self._is_human(one) and not left.is_left_to(one)
 
     def _owners(self, objects: Objects, number: int, seen: Seen) -> Iterable[str]:
         """Whose object it is by its managedFields; where somebody wiped them, whose it was."""

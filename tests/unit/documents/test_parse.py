@@ -79,6 +79,12 @@ def test_a_cluster() -> None:
     assert (cluster.spec.namespace, cluster.spec.max_concurrent_requests) == ("windlass", 32)
 
 
+def test_labels_and_annotations_are_strings_or_nothing() -> None:
+    for metadata in ("annotations: {a.example/b: '7'}", "labels: {}", "labels:", "annotations: null"):
+        (document,) = read(CLUSTER.replace("name: here", f"name: here\n  {metadata}"))
+        assert document.name == "here"
+
+
 def test_an_application() -> None:
     (application,) = read(APPLICATION)
     assert isinstance(application, Application)
@@ -135,6 +141,22 @@ def test_a_file_that_is_no_yaml_disables_all_of_it() -> None:
         (CLUSTER.replace("here", "Here"), "4: metadata.name: expected at most 63 lower-case"),
         (CLUSTER.replace("here", "a" * 10_000), "4: metadata.name: expected at most 63 lower-case"),
         (CLUSTER.replace("here", "1"), "4: metadata.name: expected at most 63 lower-case"),
+        (
+            CLUSTER.replace("name: here", "name: here\n  annotations: 7"),
+            "5: metadata.annotations: expected a mapping of strings, found an int",
+        ),
+        (
+            CLUSTER.replace("name: here", "name: here\n  labels: [1]"),
+            "5: metadata.labels: expected a mapping of strings, found a list",
+        ),
+        (
+            CLUSTER.replace("name: here", "name: here\n  annotations:\n    a: b\n    build: 7"),
+            "7: metadata.annotations.build: expected a string, found an int (quote it)",
+        ),
+        (
+            CLUSTER.replace("name: here", "name: here\n  labels: {team: [shop]}"),
+            "5: metadata.labels.team: expected a string, found a list",
+        ),
         (CLUSTER + "  nonsense: 1\n", "7: spec.nonsense: unknown field"),
         (CLUSTER.replace("inCluster: true", "inCluster: maybe"), "6: spec.inCluster: expected bool, got str"),
         (
@@ -214,7 +236,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
         ),
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
         ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
-        ("Application", "sync: {ignore: []}", "spec.sync.ignore"),
         ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
     ],
 )

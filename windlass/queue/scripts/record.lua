@@ -1,5 +1,5 @@
 -- An application's state, written only by who holds its lease. Watchers hear of it, a line each: the application, whether
--- its run is over, and the places (Kind.group/namespace) of the objects that were recorded.
+-- its run is over, the turn that its health is in, and the objects that were recorded.
 local r = cjson.decode(ARGV[1])
 if redis.call('GET', lease_key('application', r.name)) ~= r.token then return 0 end
 local key = 'windlass:app:' .. r.name
@@ -15,13 +15,14 @@ local asked = text(redis.call('HGET', key, 'whole')) ~= r.whole
 if r.complete and not asked then redis.call('HDEL', key, 'whole') end
 if r.clean ~= '' and not asked then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
 for _, source in ipairs(r.followed) do redis.call('HINCRBY', source_key(source), 'followed', 1) end
-local places, heard = {}, {r.name, r.history ~= '' and 'over' or 'more'}
-for i = 2, #ARGV, 2 do
-  local place = string.match(ARGV[i], '^(.*)/[^/]*$')
-  if place and not places[place] then
-    places[place] = true
-    heard[#heard + 1] = place
-  end
+-- Objects that have health were written: what was known of it is of an earlier turn.
+if r.turn then
+  redis.call('HINCRBY', key, 'turn', 1)
+  redis.call('SET', key .. ':health', r.health)
+elseif r.health ~= '' then
+  redis.call('SET', key .. ':health', r.health, 'NX')
 end
-if #heard > 2 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end
+local heard = {r.name, r.history ~= '' and 'over' or 'more', number(redis.call('HGET', key, 'turn'))}
+for i = 2, #ARGV, 2 do heard[#heard + 1] = ARGV[i] end
+if #heard > 3 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end
 return 1

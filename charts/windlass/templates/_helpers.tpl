@@ -1,0 +1,194 @@
+{{- define "windlass.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "windlass.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "windlass.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "windlass.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "windlass.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "windlass.selector" . }}
+{{- end }}
+
+{{- define "windlass.selector" -}}
+app.kubernetes.io/name: {{ include "windlass.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "windlass.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "windlass.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name: needed with serviceAccount.create: false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "windlass.image" -}}
+{{- $name := .Values.image.repository }}
+{{- if .Values.image.registry }}{{ $name = printf "%s/%s" .Values.image.registry $name }}{{ end }}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" $name .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" $name (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- define "windlass.ownNamespace" -}}
+{{- default .Release.Namespace .Values.ownNamespace }}
+{{- end }}
+
+{{- define "windlass.documents" -}}
+{{- default (printf "%s-documents" (include "windlass.fullname" .)) .Values.existingDocuments }}
+{{- end }}
+
+{{- define "windlass.keySecret" -}}
+{{- default (printf "%s-key" (include "windlass.fullname" .)) .Values.key.existingSecret }}
+{{- end }}
+
+{{- define "windlass.redisSecret" -}}
+{{- default (printf "%s-redis" (include "windlass.fullname" .)) .Values.redis.embedded.existingSecret }}
+{{- end }}
+
+{{/* A password that an upgrade keeps: what the cluster has, else a new one. (dict "root" . "secret" NAME "key" KEY) */}}
+{{- define "windlass.kept" -}}
+{{- $found := lookup "v1" "Secret" .root.Release.Namespace .secret }}
+{{- if and $found (hasKey (default dict $found.data) .key) }}
+{{- index $found.data .key }}
+{{- else }}
+{{- randAlphaNum 48 | b64enc }}
+{{- end }}
+{{- end }}
+
+{{/* Pod Security "restricted", and OpenShift's restricted-v2: no user is named, the platform or the image does. */}}
+{{- define "windlass.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "windlass.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "windlass.redisEnv" -}}
+{{- if .Values.redis.embedded.enabled }}
+- name: REDIS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ include "windlass.redisSecret" . }}, key: password}}
+- name: REDIS_URL
+  value: redis://:$(REDIS_PASSWORD)@{{ include "windlass.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0
+{{- else if .Values.redis.external.existingSecret }}
+- name: REDIS_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.redis.external.existingSecret }}, key: url}}
+{{- else }}
+- name: REDIS_URL
+  value: {{ required "redis.external: url or existingSecret is needed with redis.embedded.enabled: false" .Values.redis.external.url | quote }}
+{{- end }}
+{{- end }}
+
+{{/*
+A pod of ours. (dict "root" . "component" NAME "args" LIST "values" ITS-VALUES "extra" ENV-YAML "ports" YAML "probes" YAML "account" BOOL)
+*/}}
+{{- define "windlass.pod" -}}
+{{- $ := .root }}
+metadata:
+  labels:
+    {{- include "windlass.labels" $ | nindent 4 }}
+    app.kubernetes.io/component: {{ .component }}
+    {{- with $.Values.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
+  annotations:
+    checksum/settings: {{ toYaml (list $.Values.settings $.Values.key $.Values.redis) | sha256sum }}
+    {{- with $.Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
+spec:
+  serviceAccountName: {{ include "windlass.serviceAccount" $ }}
+  automountServiceAccountToken: {{ .account }}
+  terminationGracePeriodSeconds: {{ add 15 $.Values.worker.drainSeconds }}
+  securityContext: {{- include "windlass.podSecurity" $ | nindent 4 }}
+  {{- with $.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  {{- with $.Values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $.Values.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $.Values.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $.Values.affinity }}
+  affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "windlass.selector" $ | nindent 10 }}
+          app.kubernetes.io/component: {{ .component }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "windlass.image" $ }}
+      imagePullPolicy: {{ $.Values.image.pullPolicy }}
+      args: {{ toJson .args }}
+      securityContext: {{- include "windlass.containerSecurity" $ | nindent 8 }}
+      env:
+        - {name: HOME, value: /tmp}
+        - {name: WINDLASS_HOST, value: "::"}
+        - {name: WINDLASS_PORT, value: "8480"}
+        - {name: WINDLASS_METRICS_PORT, value: {{ $.Values.metrics.port | quote }}}
+        - {name: WINDLASS_DOCUMENTS, value: /etc/windlass/documents}
+        - {name: WINDLASS_DATA, value: /var/lib/windlass}
+        - {name: WINDLASS_KEY_FILE, value: /etc/windlass/key/{{ $.Values.key.name }}}
+        {{- include "windlass.redisEnv" $ | nindent 8 }}
+        {{- with .extra }}{{ . | nindent 8 }}{{ end }}
+        {{- range $name, $value := $.Values.settings }}
+        - {name: {{ $name }}, value: {{ $value | quote }}}
+        {{- end }}
+      {{- with .ports }}
+      ports: {{- . | nindent 8 }}
+      {{- end }}
+      {{- with .probes }}{{ . | nindent 6 }}{{ end }}
+      resources: {{- toYaml .values.resources | nindent 8 }}
+      volumeMounts:
+        - {name: documents, mountPath: /etc/windlass/documents, readOnly: true}
+        - {name: key, mountPath: /etc/windlass/key, readOnly: true}
+        - {name: data, mountPath: /var/lib/windlass}
+        - {name: tmp, mountPath: /tmp}
+        {{- if and (not $.Values.redis.embedded.enabled) $.Values.redis.external.caSecret }}
+        - {name: redis-ca, mountPath: /etc/windlass/redis, readOnly: true}
+        {{- end }}
+        {{- range $.Values.secrets }}
+        - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/secrets/{{ . }}, readOnly: true}
+        {{- end }}
+        {{- range $.Values.configs }}
+        - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/config/{{ . }}, readOnly: true}
+        {{- end }}
+  volumes:
+    - {name: documents, configMap: {name: {{ include "windlass.documents" $ }}}}
+    - {name: key, secret: {secretName: {{ include "windlass.keySecret" $ }}}}
+    - {name: data, emptyDir: {sizeLimit: {{ $.Values.worker.data.size }}}}
+    - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
+    {{- if and (not $.Values.redis.embedded.enabled) $.Values.redis.external.caSecret }}
+    - {name: redis-ca, secret: {secretName: {{ $.Values.redis.external.caSecret }}}}
+    {{- end }}
+    {{- range $.Values.secrets }}
+    - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, secret: {secretName: {{ . }}}}
+    {{- end }}
+    {{- range $.Values.configs }}
+    - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, configMap: {name: {{ . }}}}
+    {{- end }}
+{{- end }}

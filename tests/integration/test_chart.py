@@ -1,0 +1,236 @@
+"""The Helm chart, by the real helm on a real control plane: in a namespace where Pod Security's "restricted" is enforced."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.parts.build import binary
+from tests.parts.control_plane import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+CHART = Path(__file__).parents[2] / "charts/windlass"
+OPERATIONS = CHART.parents[1] / "docs/operations.md"
+KUBERNETES = "1.36.3"
+VALUES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "teams with rights of their own": {
+        "rbac": {"scope": "none", "impersonate": [{"namespace": "shop", "names": ["deployer"]}, {"namespace": "blog"}]},
+        "settings": {"WINDLASS_DEFAULT_SERVICE_ACCOUNT": "deployer"},
+    },
+    "some namespaces": {"rbac": {"scope": "namespaces", "namespaces": ["shop", "blog"]}},
+    "an external Redis over TLS": {
+        "redis": {"embedded": {"enabled": False}, "external": {"existingSecret": "redis-url", "caSecret": "redis-ca"}}
+    },
+    "an external Redis by address": {
+        "redis": {"embedded": {"enabled": False}, "external": {"url": "rediss://redis.example:6380/0"}}
+    },
+    "scaled by CPU": {"worker": {"autoscaling": {"type": "hpa"}}},
+    "scaled by the queue": {"worker": {"autoscaling": {"type": "keda", "prometheus": "http://prometheus.example"}}},
+    "without a watcher": {"watcher": {"enabled": False}, "podDisruptionBudget": {"enabled": False}},
+    "OpenShift": {"route": {"enabled": True, "host": "windlass.apps.example"}},
+    "an Ingress": {"ingress": {"enabled": True, "host": "windlass.example", "className": "nginx", "tlsSecret": "tls"}},
+    "a Gateway": {"httpRoute": {"enabled": True, "host": "windlass.example", "parentRefs": [{"name": "gateway"}]}},
+    "the dashboard": {"dashboard": {"enabled": True, "existingSecret": "dashboard", "prefix": "/queues"}},
+    "documents and secrets": {
+        "documents": [
+            {
+                "apiVersion": "windlass.dev/v1alpha1",
+                "kind": "Cluster",
+                "metadata": {"name": "local"},
+                "spec": {"inCluster": True},
+            }
+        ],
+        "secrets": ["shop-git"],
+        "configs": ["known-hosts"],
+    },
+}
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a misspelt value": ({"worker": {"replica": 3}}, "replica"),
+    "a document of another kind of API": (
+        {"documents": [{"apiVersion": "v1", "kind": "Pod", "metadata": {}}]},
+        "apiVersion",
+    ),
+    "an external Redis that is not named": ({"redis": {"embedded": {"enabled": False}}}, "redis.external"),
+    "a dashboard that would serve everybody": ({"dashboard": {"enabled": True}}, "dashboard.existingSecret"),
+}
+
+PATHS = {
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "Pod": "/api/v1/namespaces/{}/pods",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "Secret": "/api/v1/namespaces/{}/secrets",
+    "Service": "/api/v1/namespaces/{}/services",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
+}
+
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def helm(kubeconfig: Path, tmp_path: Path) -> Helm:
+    def run(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "values.yaml").write_text(yaml.safe_dump(values or {}))
+        files = ["--values", str(tmp_path / "values.yaml")] if values is not None else []
+        environment = {"HOME": str(tmp_path), "KUBECONFIG": str(kubeconfig), "PATH": "/usr/bin:/bin"}
+        command = [binary("helm"), *arguments, *files]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+    return run
+
+
+@pytest.fixture
+def restricted(control_plane: ControlPlane, unique: str) -> Iterator[str]:
+    """A namespace where Pod Security refuses, and warns of, whatever is not "restricted"."""
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": unique, "labels": labels}}
+    control_plane.request("POST", "/api/v1/namespaces", body)
+    yield unique
+    control_plane.request("DELETE", f"/api/v1/namespaces/{unique}")
+
+
+def template(helm: Helm, values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return helm("template", "main", str(CHART), "--namespace", "windlass", "--kube-version", KUBERNETES, values=values)
+
+
+def objects(rendered: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(rendered) if document]
+
+
+def test_helm_finds_nothing_to_complain_of(helm: Helm) -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_every_set_of_values_renders_what_the_api_server_takes_without_a_warning(
+    helm: Helm, control_plane: ControlPlane, restricted: str, values: dict[str, Any]
+) -> None:
+    done = template(helm, values)
+    assert done.returncode == 0, done.stderr
+    for item in objects(done.stdout):
+        if item["kind"] in ("HTTPRoute", "Route", "ScaledObject"):
+            continue  # kinds that no bare control plane has
+        if "namespace" in item["metadata"]:
+            item["metadata"]["namespace"] = restricted
+        warnings = control_plane.warnings(PATHS[item["kind"]].format(restricted), item)
+        assert not warnings, f"{item['kind']} {item['metadata']['name']}: {warnings}"
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_refused_by_its_name(helm: Helm, values: dict[str, Any], said: str) -> None:
+    done = template(helm, values)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_no_pod_gets_a_token_that_it_does_not_need(helm: Helm) -> None:
+    pods = {
+        item["metadata"]["name"]: item["spec"]["template"]["spec"]
+        for item in objects(template(helm, VALUES["the dashboard"]).stdout)
+        if item["kind"] in ("Deployment", "StatefulSet")
+    }
+    with_token = {name for name, pod in pods.items() if pod["automountServiceAccountToken"]}
+    assert with_token == {"main-windlass-worker", "main-windlass-watcher"}
+
+
+def test_install_upgrade_and_uninstall(helm: Helm, control_plane: ControlPlane, restricted: str) -> None:
+    """Everything becomes ready; an upgrade keeps the key and the password; nothing is left."""
+    values = {"redis": {"embedded": {"persistence": {"enabled": False}}}}
+    where = ["main", str(CHART), "--namespace", restricted, "--wait", "--timeout", "90s"]
+    done = helm("install", *where, values=values)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr.lower()
+    assert f"main-windlass.{restricted}.svc" in done.stdout
+    before = [secret(control_plane, restricted, name) for name in ("main-windlass-key", "main-windlass-redis")]
+    done = helm("upgrade", *where, values={**values, "worker": {"replicas": 3}})
+    assert done.returncode == 0, done.stderr
+    assert [secret(control_plane, restricted, name) for name in ("main-windlass-key", "main-windlass-redis")] == before
+    assert helm("uninstall", "main", "--namespace", restricted, "--wait").returncode == 0
+    for kind in ("Deployment", "StatefulSet", "Service", "Secret"):
+        assert not control_plane.request("GET", PATHS[kind].format(restricted))["items"], kind
+
+
+def secret(control_plane: ControlPlane, namespace: str, name: str) -> bytes:
+    found: Any = control_plane.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    (value,) = found["data"].values()
+    content = base64.b64decode(value)
+    assert len(content) >= 32
+    return content
+
+
+def may(control_plane: ControlPlane, account: str, verb: str, group: str, resource: str, namespace: str = "") -> bool:
+    attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": account, "resourceAttributes": attributes},
+    }
+    answer: Any = control_plane.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+    return bool(answer["status"]["allowed"])
+
+
+def test_teams_with_rights_of_their_own_leave_windlass_almost_none(
+    helm: Helm, control_plane: ControlPlane, restricted: str
+) -> None:
+    """It keeps its records, and acts as the accounts that are listed; nothing else."""
+    team = f"{restricted}-team"
+    control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": team}})
+    values = {"rbac": {"scope": "none", "impersonate": [{"namespace": team, "names": ["deployer"]}]}}
+    done = helm("install", "main", str(CHART), "--namespace", restricted, values=values)
+    assert done.returncode == 0, done.stderr
+    account = f"system:serviceaccount:{restricted}:main-windlass"
+    assert may(control_plane, account, "patch", "", "configmaps", restricted)
+    assert not may(control_plane, account, "patch", "", "configmaps", team)
+    assert not may(control_plane, account, "get", "", "secrets", restricted)
+    assert not may(control_plane, account, "get", "", "secrets", team)
+    assert not may(control_plane, account, "create", "", "pods", team)
+    assert not may(control_plane, account, "impersonate", "", "users")
+    assert not may(control_plane, account, "impersonate", "", "serviceaccounts", restricted)
+    control_plane.request("DELETE", f"/api/v1/namespaces/{team}")
+    assert helm("uninstall", "main", "--namespace", restricted).returncode == 0
+
+
+def test_the_schema_knows_every_value(helm: Helm) -> None:
+    """Both ways: a default that the schema doesn't know, or a property without a default, is a mistake."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(place: str, properties: dict[str, Any], values: dict[str, Any]) -> None:
+        assert set(properties) - {"global"} == set(values), place
+        for name, value in values.items():
+            if isinstance(value, dict) and "properties" in properties[name]:
+                compare(f"{place}.{name}", properties[name]["properties"], value)
+
+    compare("values", schema["properties"], defaults)
+
+
+def test_alerts_and_dashboard_ask_only_for_series_that_there_are(helm: Helm) -> None:
+    values = {"metrics": {name: {"enabled": True} for name in ("podMonitor", "rules", "dashboard")}}
+    parts = ("PrometheusRule", "PodMonitor", "ConfigMap")
+    rendered = [item for item in objects(template(helm, values).stdout) if item["kind"] in parts]
+    found = {item["kind"]: item for item in rendered if not item["metadata"]["name"].endswith("-documents")}
+    assert set(found) == {"PrometheusRule", "PodMonitor", "ConfigMap"}
+    asked = json.dumps(found["PrometheusRule"]["spec"]) + found["ConfigMap"]["data"]["windlass.json"]
+    names = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"windlass_[a-z_]+", asked)}
+    documented = set(re.findall(r"^\| `(windlass_[a-z_]+)`", OPERATIONS.read_text(), re.MULTILINE))
+    assert names <= documented

@@ -80,7 +80,7 @@ class ApplicationState(msgspec.Struct):
     """
 
     name: str
-    phase: str = "Unknown"  # Unknown, Syncing, Waiting, Synced, Retrying, Failed
+    phase: str = "Unknown"  # Unknown, Syncing, Waiting, Synced, Retrying, Failed, Held, RolledBack
     revision: str = ""
     wanted: str = ""
     document: str = ""  # digest of the document that was applied
@@ -92,6 +92,7 @@ class ApplicationState(msgspec.Struct):
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
     standing: Standing = msgspec.field(default_factory=Standing)
+    hold: str = ""  # of a rollback, as `windlass.hold.Hold` writes it: a copy of what the cluster has
     hooked: str = ""  # digest of the hooks that the last complete run knew
     approved: str = ""  # the commit whose prune a person approved
     health: HealthState = HealthState()
@@ -132,6 +133,7 @@ class ApplicationState(msgspec.Struct):
             parent=text.get("parent", ""),
             revisions=text.get("revisions", ""),
             standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),
+            hold=text.get("hold", ""),
             hooked=text.get("hooked", ""),
             approved=text.get("approved", ""),
             health=health,

@@ -20,16 +20,18 @@ from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
 from windlass.health import HealthState, begun, nothing_to_wait_for
+from windlass.hold import Hold
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing
-from workers.desired import Desired, Output, SourceAt, desired
+from workers.desired import Changes, Desired, Output, Rendering, SourceAt, desired
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
 from workers.health import has_health
+from workers.holding import Held, HeldError, held
 from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
@@ -117,6 +119,8 @@ class ApplicationRun:
         self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
+        self._hold, self._rests = Hold.load(state.hold), False
+        self._rendering: Rendering = self._render
         self._claims = Claims(
             context.redis,
             application.spec.destination.cluster,
@@ -154,13 +158,16 @@ class ApplicationRun:
         document = self._context.catalog.clusters[self.application.spec.destination.cluster]
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
+        back = await held(self._context, self.application, self.state, self._applyset, self.sources)
+        self._hold = back.hold if back is not None else None
+        if back is not None:
+            self._go_back(back)
         with self._progress.timed("render"):
-            key, ignore = self._context.secret_key, IgnoreRules.of(self.application)
-            self._desired = await desired(self.sources, self._render, self._changes, key, ignore)
+            self._desired = await self._read(self._changes)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await desired(self.sources, self._render, lambda: None, key, ignore)
+                self._desired = await self._read(lambda: None)
         with self._progress.timed("plan"):
-            pushed = bool(self._progress.record.event)
+            pushed = bool(self._progress.record.event) or back is not None
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
             planner = Planner(self._context.redis, self._cluster, self._applyset, self._claims, asked)
             self._plan = await planner.plan(trusted=self._inventory_holds())
@@ -180,6 +187,15 @@ class ApplicationRun:
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
         self.unreadable = self._unreadable()
+
+    def _go_back(self, back: Held) -> None:
+        """A rollback holds: this run makes true what was kept, not what the sources hold now."""
+        self.sources, self._rendering = back.sources, back.rendering
+        self.commit = self._progress.record.revision = back.hold.revision
+
+    async def _read(self, changes: Changes) -> Desired:
+        ignore = IgnoreRules.of(self.application)
+        return await desired(self.sources, self._rendering, changes, self._context.secret_key, ignore)
 
     def _unreadable(self) -> dict[str, bytes]:
         """What files with an error hold, by path: what they name may be wanted."""
@@ -277,6 +293,9 @@ class ApplicationRun:
         if isinstance(error, SupersededError):
             self._progress.record.phase = "Superseded"
             return
+        if isinstance(error, HeldError):
+            self._hold, self._rests = error.hold, True
+            return
         if isinstance(error, WaitingError):
             self._progress.record.waits = str(error)
             return
@@ -296,10 +315,14 @@ class ApplicationRun:
         phase = "Syncing" if superseded else "Waiting" if waits else self._ended_phase(retry_in)
         self._progress.record.phase = "Superseded" if superseded else phase
         self._progress.record.errors = [str(error) for error in self._progress.errors[:100]]
+        if phase == "RolledBack" and self._rests:
+            self._progress.record.errors = [str(self._hold)]
         seconds = time.time() - self._progress.record.started
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
-        complete = not self._progress.errors and not superseded and not waits
+        complete = not (self._progress.errors or superseded or waits or self._rests)
         await self._save(phase, complete=complete)
+        if complete:
+            self._keep()
         metrics.run_ended(self._progress.record)
         log.info(
             "application.reconciled",
@@ -323,7 +346,9 @@ class ApplicationRun:
         )
 
     def _ended_phase(self, retry_in: float | None) -> str:
-        return "Synced" if not self._progress.errors else "Failed" if retry_in is None else "Retrying"
+        if self._progress.errors:
+            return "Failed" if retry_in is None else "Retrying"
+        return "Synced" if self._hold is None else "RolledBack" if self._hold.automatic else "Held"
 
     def _retry_in(self) -> float | None:
         """Seconds until the failed objects are tried again; None: only a new commit can help, or nothing failed."""
@@ -339,15 +364,18 @@ class ApplicationRun:
     async def _save(self, phase: str, *, complete: bool) -> None:
         health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
-        attempted = () if complete else (*dict.fromkeys((*self.state.attempted, self.commit)),)
+        attempted = () if complete else self.state.attempted
+        if not complete and not self._rests:
+            attempted = (*dict.fromkeys((*attempted, self.commit)),)
         fields = {
             "phase": phase,
             "wanted": self.commit,
             "source": self.application.source.id,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
             "attempted": " ".join(attempted),
-            "attempts": "0" if complete or phase == "Waiting" else str(self._attempts()),
+            "attempts": "0" if complete or self._rests or phase == "Waiting" else str(self._attempts()),
             "standing": msgspec.json.encode(Standing() if complete else self._left_standing(phase)).decode(),
+            "hold": self._hold.dump() if self._hold is not None else "",
             "yields": str(self.state.yields + 1) if self._progress.record.phase == "Superseded" else "0",
             "last": msgspec.json.encode(self._progress.record).decode(),
         }
@@ -367,10 +395,23 @@ class ApplicationRun:
             set_objects=self._progress.done,
             drop_objects=self._progress.gone,
             history=b"" if self._again() else msgspec.json.encode(self._progress.record),
-            clean=self._trigger if complete else None,
+            clean=self._trigger if complete or self._rests else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
             **health,
+        )
+
+    def _keep(self) -> None:
+        """Keep what was applied, beside the runs."""
+        if self._context.keeping is None or self._hold is not None:
+            return
+        self._context.keeping.later(
+            self.application,
+            self.commit,
+            {at.source.id: at.commit for at in self.sources},
+            found=self._desired,
+            everything=lambda: self._read(lambda: None),
+            before=self.state.revision,
         )
 
     def _again(self) -> bool:

@@ -22,6 +22,7 @@ from workers.context import Context
 from workers.polling import Poller
 from workers.reconcile import Reconciler
 from workers.report import Reporter
+from workers.rollback import Automatic
 from workers.services import kept_running
 from workers.sweeper import Sweeper
 from workers.watch.role import Watcher
@@ -48,7 +49,7 @@ class Parts(NamedTuple):
     async def watch(self) -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
-        await Watcher(self.context, self.reporter.health_changed).run()
+        await Watcher(self.context, Automatic(self.context, self.reporter).health_changed).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": "windlass.cli.diff",
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
+    "rollback": "windlass.cli.back",
     "delete": "windlass.cli.act",
 }
 

@@ -10,6 +10,7 @@ import click
 
 from windlass import state
 from windlass.cli.shared import application_of, connect, load_settings
+from windlass.hold import Hold
 
 if TYPE_CHECKING:
     from windlass.queue import SourceQueue
@@ -28,7 +29,11 @@ async def _sync(application: str, wait: bool, timeout: float) -> int:
     settings = load_settings()
     async with connect(settings) as (redis, queue, catalog):
         document = application_of(catalog, settings, application)
-        before = (await state.read_state(redis, application)).last
+        now = await state.read_state(redis, application)
+        if hold := Hold.load(now.hold):
+            click.echo(f"{application}: {hold}", err=True)
+            return 1
+        before = now.last
         asked = time.time()
         await redis.hincrby(state.application_key(application), "whole", 1)
         view = catalog.sources[document.source.id]

@@ -30,7 +30,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sync", "automatic"),
         ("dependsOn",),
         ("ignore",),
-        ("rollback",),
+        ("rollback",),  # it is below sync
     ),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"

@@ -150,6 +150,7 @@ class Sync(_Strict, frozen=True):
     prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
     timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
     ignore: tuple[IgnoreRule, ...] = ()  # fields that are left to others
+    rollback: Literal["automatic"] | None = None  # to the last healthy revision, from one that stays unhealthy
 
 
 class ApplicationSpec(_Strict, frozen=True):

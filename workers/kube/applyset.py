@@ -40,6 +40,7 @@ TOOLING_KEY = "applyset.kubernetes.io/tooling"
 GROUP_KINDS = "applyset.kubernetes.io/contains-group-kinds"
 NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 REVISION = "windlass.dev/revision"
+HOLD = "windlass.dev/hold"
 DELETION_POLICY = "windlass.dev/deletion-policy"
 
 REVISION_SECONDS = 300.0
@@ -59,6 +60,7 @@ class Parent(NamedTuple):
     namespaces: frozenset[str] = frozenset()
     revision: str = ""
     version: str = ""
+    hold: str = ""  # of a rollback, as `windlass.hold.Hold` writes it
 
 
 def parent_name(application: str) -> str:
@@ -190,9 +192,20 @@ class ApplySet:
         """
         assert self._known is not None, "narrow what was read"
         places = frozenset(namespaces) - {self._namespace}
-        parent = Parent(frozenset(group_kinds), places, self._known.revision, self._known.version)
+        parent = self._known._replace(group_kinds=frozenset(group_kinds), namespaces=places)
         if parent != self._known:
             await self._put(parent, deadline)
+
+    async def hold(self, text: str, *, deadline: Deadline | None = None) -> None:
+        """The parent says from now on that a rollback holds; "": none does.
+
+        :raises ApiError: somebody wrote it since it was read last (409), or there is no parent (404).
+        """
+        assert self._known is not None, "say so of what was read"
+        if not self._known.version:
+            raise ApiError(f"there is no parent {self._namespace}/{self._name}: nothing is applied", status=404)
+        if text != self._known.hold:
+            await self._put(self._known._replace(hold=text), deadline)
 
     async def remove(self, *, deadline: Deadline | None = None) -> None:
         """Delete the parent, after all members are gone."""
@@ -209,7 +222,7 @@ class ApplySet:
             assert self._known is not None
             wider = self._known.group_kinds | group_kinds, self._known.namespaces | namespaces
             try:
-                await self._put(Parent(*wider, revision, self._known.version), deadline)
+                await self._put(Parent(*wider, revision, self._known.version, self._known.hold), deadline)
             except ApiError as error:
                 if error.missing and "namespaces" in str(error):
                     await self._make_namespace(deadline)
@@ -230,6 +243,7 @@ class ApplySet:
                 NAMESPACES: ",".join(sorted(parent.namespaces)),
                 REVISION: parent.revision,
                 DELETION_POLICY: self._deletion_policy,
+                **({HOLD: parent.hold} if parent.hold else {}),
             },
         }
         if parent.version:
@@ -276,6 +290,7 @@ def _parent(metadata: dict[str, Any]) -> Parent:
         _split(annotations.get(NAMESPACES, "")),
         annotations.get(REVISION, ""),
         metadata["resourceVersion"],
+        annotations.get(HOLD, ""),
     )
 
 

@@ -85,7 +85,7 @@ class Policy:
             mine, other = left.created, right.created
         elif self._spec.descending:
             mine, other = other, mine
-        return (mine > other) - (mine < other)
+        return int(mine > other) - int(mine < other)
 
     def _key(self, candidate: Candidate) -> Any:
         """What the tag is ordered by; None if the policy doesn't accept it."""

@@ -28,10 +28,10 @@ RegistryType = Literal[
 ]
 
 LONGEST_PATTERN = 255
-_PATTERN = re.compile(r"[a-z0-9*][a-z0-9._*:-]*(/[a-z0-9._*-]+)+\Z", re.ASCII)
+_PATTERN = re.compile(r"(?=[^/]*[.:*]|localhost/)[a-z0-9*][a-z0-9._*:-]*(/[a-z0-9._*-]+)+\Z", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?\Z", re.ASCII)
 PATTERN_EXPECTED = (
-    "expected an image with its registry, such as registry.example/shop/web, shop/* within a registry, or host/**"
+    "expected an image with its registry, such as registry.example/shop/web, docker.io/shop/* or registry.example/**"
 )
 
 

@@ -131,6 +131,7 @@ def test_an_image_cannot_come_from_a_promotion_of_another() -> None:
         ({"secrets": []}, "spec.secrets: expected at least one secret"),
         ({"images": []}, "spec.images: expected at least one pattern"),
         ({"images": ["*"]}, "spec.images[0]: expected an image with its registry"),
+        ({"images": ["shop/web"]}, "spec.images[0]: expected an image with its registry"),
         ({"images": ["registry.example/.*"], "type": "helm"}, "spec.type: expected one of ci, distribution"),
         ({"images": ["registry.example/(a|b)"]}, "spec.images[0]: expected an image with its registry"),
         ({"host": "a b"}, "spec.host: expected a host name"),

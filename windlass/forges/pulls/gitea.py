@@ -74,9 +74,11 @@ class Gitea:
             asked = {"team_reviewers": [name[5:]]} if name.startswith("team:") else {"reviewers": [name]}
             step = partial(self._call, "POST", f"{pulls}/requested_reviewers", asked)
             refused += await tried([(f"reviewer {name}", step)])
-        if wanted.assignees:
-            step = partial(self._call, "PATCH", issues, {"assignees": list(wanted.assignees)})
-            refused += await tried([("assignees", step)])
+        assigned: list[str] = []
+        for name in wanted.assignees:  # one that it doesn't know would keep all of them out
+            step = partial(self._call, "PATCH", issues, {"assignees": [*assigned, name]})
+            unknown = await tried([(f"assignee {name}", step)])
+            assigned, refused = (assigned, refused + unknown) if unknown else ([*assigned, name], refused)
         return made, refused
 
     async def _label(self, issue: str, names: tuple[str, ...]) -> None:

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
-from windlass.errors import PermanentError
+from windlass.errors import PermanentError, WindlassError
 from windlass.forges.address import Address, repository_address
-from windlass.forges.calls import Answer, RefusedError, call
+from windlass.forges.calls import Answer, call
 
 State = Literal["open", "merged", "closed"]
 Method = Literal["merge", "squash", "rebase"]
@@ -168,12 +168,12 @@ def newest(pulls: Iterable[PullRequest]) -> PullRequest | None:
 
 
 async def tried(steps: Iterable[tuple[str, Callable[[], Awaitable[object]]]]) -> list[str]:
-    """Take each step; what was refused, in words. What may be had later is raised: the whole is tried again."""
+    """Take each step; what could not be had, in words (Gitea answers 500 where it doesn't know an assignee)."""
     refused = []
     for what, step in steps:
         try:
             await step()
-        except RefusedError as error:
+        except WindlassError as error:
             refused.append(f"{what}: {error}")
     return refused
 

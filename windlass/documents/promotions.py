@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from windlass.documents.ordering import cycles
-from windlass.documents.promotion import Promotion
+from windlass.documents.promotion import After, Promotion
 from windlass.documents.registry import Registry
 from windlass.documents.types import Application, Document, Repository
 from windlass.errors import DocumentError
@@ -94,10 +94,26 @@ def _problems(
         yield "spec.gates.after", f"these promotions wait for each other: {' -> '.join((*circle, circle[0]))}"
         return
     for index, after in enumerate(spec.gates.after):
-        field = f"spec.gates.after[{index}]"
-        if after.promotion not in promotions:
-            yield f"{field}.promotion", f"there is no valid Promotion {after.promotion}"
-        elif promotions[after.promotion].spec.image != spec.image:
-            yield f"{field}.promotion", f"Promotion {after.promotion} is of another image"
-        if after.application is not None and after.application not in applications:
-            yield f"{field}.application", f"there is no valid Application {after.application}"
+        yield from _after(f"spec.gates.after[{index}]", after, spec.image, promotions, applications)
+
+
+def _after(
+    field: str,
+    after: After,
+    image: str,
+    promotions: Mapping[str, Promotion],
+    applications: Mapping[str, Application],
+) -> Iterator[tuple[str, str]]:
+    before = promotions.get(after.promotion)
+    if before is None:
+        yield f"{field}.promotion", f"there is no valid Promotion {after.promotion}"
+    elif before.spec.image != image:
+        yield f"{field}.promotion", f"Promotion {after.promotion} is of another image"
+    if after.application is None:
+        return
+    application = applications.get(after.application)
+    if application is None:
+        yield f"{field}.application", f"there is no valid Application {after.application}"
+    elif before is not None and all(s.repository != before.spec.target.repository for s in application.spec.sources):
+        target = before.spec.target.repository
+        yield f"{field}.application", f"Application {application.name} does not follow Repository {target}, the target"

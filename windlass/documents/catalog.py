@@ -52,6 +52,11 @@ class Catalog(NamedTuple):
     promotions: dict[str, PromotionView]  # by the queue's name
     registries: dict[str, Registry]
 
+    @property
+    def queued(self) -> dict[str, SourceView | PromotionView]:
+        """All that the queue has jobs of, by its names."""
+        return {**self.sources, **self.promotions}
+
     def limits_of(self, application: Application) -> tuple[Limits, ...]:
         """The limits of every repository that the application follows: all of them hold."""
         followed = (self.repositories[source.repository].spec.limits for source in application.spec.sources)

@@ -137,14 +137,13 @@ class Promoter:
         image = _newest(view, state, run)
         if image is None:
             return Step(state if state.image else PromotionState(at=time.time()))
-        changed = run.documents not in ("", view.digest)
         if state.image is None or image.identity != state.image.identity:
             state = PromotionState("Waiting", image, state.pull, state.url, state.branch, at=time.time())
             await self._store.write(run, view.promotion.name, state)  # the hints may be forgotten from now on
-        elif state.phase == "Proposed" and pulls is not None and not changed:
+        elif state.phase in DECIDED:
+            return Step(state)  # also under other documents: what was taken back since must not come again
+        elif state.phase == "Proposed" and pulls is not None and run.documents in ("", view.digest):
             return await self._looked(view, pulls, state)
-        elif state.phase == "Declined" or (state.phase in DECIDED and not changed):
-            return Step(state)
         if state.phase == "Waiting" and (waits := await self._waits(view, state, image)):
             return waits
         return await self._proposed(view, pulls, state, image)
@@ -184,34 +183,27 @@ class Promoter:
         self, view: PromotionView, pulls: PullRequests | None, state: PromotionState, image: Image
     ) -> Step:
         """The edit, and the pull request that shows it."""
-        promotion, now = view.promotion, time.time()
+        promotion, base = view.promotion, view.promotion.spec.target.branch
+        message = words.message(promotion, image)
         if pulls is None:
-            branch = promotion.spec.target.branch
-        else:
-            branch = words.branch(promotion, image)
-            found = await pulls.find(branch, promotion.spec.target.branch)
-            if found is not None and found.state != "open" and _proposes(promotion.name, found, image):
-                return Step(_of(state, found))  # somebody has decided on it already
-        proposal = await self._propose(view, image, branch=branch, message=words.message(promotion, image))
-        if pulls is None or proposal.commit == proposal.base:
-            if pulls is not None:
-                await self._superseded(
-                    view, pulls, f"`{promotion.spec.target.branch}` names {image.tag} already.", keep=0
-                )
-            promoted = PromotionState("Promoted", image, branch=branch, merge=proposal.commit, at=now)
-            return Step(promoted)
+            proposal = await self._propose(view, image, branch=base, message=message, keep=False)
+            return Step(PromotionState("Promoted", image, branch=base, merge=proposal.commit, at=time.time()))
+        branch = words.branch(promotion, image)
+        found = await pulls.find(branch, base)
+        if found is not None and found.state != "open" and _proposes(promotion.name, found, image):
+            return Step(_of(state, found))  # somebody has decided on it already
         open_one = found if found is not None and found.state == "open" else None
+        proposal = await self._propose(view, image, branch=branch, message=message, keep=open_one is not None)
+        if proposal.commit == proposal.base:
+            await self._superseded(view, pulls, f"`{base}` names {image.tag} already.", keep=0)
+            return Step(PromotionState("Promoted", image, branch=branch, merge=proposal.commit, at=time.time()))
         if proposal.outcome == "conflict":
             return await self._conflict(pulls, state, proposal, open_one)
         pull, warnings = await self._shown(view, pulls, image, proposal, open_one)
         if words.is_per_image(promotion) or (state.pull and state.pull != pull.number):
             await self._superseded(view, pulls, f"Superseded by {pull.url}.", keep=pull.number)
-        return await self._looked(
-            view,
-            pulls,
-            PromotionState("Proposed", image, pull.number, pull.url, branch, at=now, warnings=tuple(warnings)),
-            commit=proposal.commit,
-        )
+        now = PromotionState("Proposed", image, pull.number, pull.url, branch, at=time.time(), warnings=tuple(warnings))
+        return await self._looked(view, pulls, now, commit=proposal.commit)
 
     async def _shown(
         self, view: PromotionView, pulls: PullRequests, image: Image, proposal: Proposal, found: PullRequest | None
@@ -258,9 +250,9 @@ class Promoter:
         """What the forge says of the pull request now; merges it where the document asks for that."""
         pull = await pulls.get(state.pull)
         spec = view.promotion.spec.pull_request
-        if pull.state == "open" and spec.auto_merge and commit in ("", pull.commit):
-            if await pulls.merge(pull, spec.merge_method) == "merged":
-                pull = await pulls.get(state.pull)
+        wanted = pull.state == "open" and spec.auto_merge and commit in ("", pull.commit)
+        if wanted and await pulls.merge(pull, spec.merge_method) == "merged":
+            pull = await pulls.get(state.pull)
         if pull.state == "open":
             return Step(state, GATE_SECONDS if spec.auto_merge else LOOK_SECONDS)
         return Step(_of(state, pull))

@@ -16,17 +16,18 @@ import yaml
 from redis.asyncio import Redis
 
 from tests.parts.gitea import ADMIN, Gitea
-from tests.parts.windlass import API_VERSION
+from tests.parts.windlass import API_VERSION, application, cluster
 from windlass.documents.directory import DocumentDirectory
 from windlass.documents.promotions import PromotionView
 from windlass.errors import TransientError
 from windlass.events import ImagePublished
-from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.queue import RECORDED, LeaseKeeper, SourceQueue
 from windlass.queue.promotions import Image, Noted, note
 from windlass.settings import Settings
 from workers.context import Context
 from workers.promote import words
 from workers.promote.contract import Proposal
+from workers.promote.follow import Follower
 from workers.promote.state import PromotionState, PromotionStore
 from workers.promote.story import Promoter
 
@@ -48,6 +49,7 @@ class Story:
         self.write("main", "1.0.0", new="")
         self.promoter, self.store = Promoter(context, self.propose), PromotionStore(context.redis)
         self.proposed: list[str] = []
+        self.extra: list[dict[str, object]] = []
         self.error: Exception | None = None
         self._events = iter(range(100_000))
 
@@ -100,7 +102,7 @@ class Story:
             pullRequests={"token": {"env": "GITEA_TOKEN"}},
         )
         made = document("Promotion", name, image=IMAGE, target={"repository": "manifests"}, **spec)
-        (self.folder / "repository.yaml").write_text(yaml.safe_dump(repository))
+        (self.folder / "others.yaml").write_text(yaml.safe_dump_all([repository, *self.extra]))
         (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(made))
         self.context.catalog = self.context.directory.load()
         assert not self.context.catalog.errors
@@ -327,6 +329,30 @@ async def test_the_next_environment_waits_for_the_one_before_and_then_starts_at_
     story.merge(pull["number"])
     await story.look("web")
     assert (await story.store.read("production")).phase == "Promoted"  # both name the same file here
+
+
+async def test_an_application_of_the_environment_before_must_be_healthy_and_its_runs_wake_who_waits(
+    story: Story,
+) -> None:
+    story.extra = [
+        cluster("local", "/nowhere"),
+        application("shop", repository="manifests", namespace="shop"),
+    ]
+    story.document("web", mode="commit")
+    story.document("production", gates={"after": [{"promotion": "web", "application": "shop"}]})
+    await story.publish("1.4.2")
+    await story.publish("1.4.2", promotion="production")
+    state = await story.work("production")
+    assert (state.phase, state.why) == ("Waiting", "application shop is healthy with 1.4.2")
+    follower = asyncio.create_task(Follower(story.context).run())
+    try:
+        async with asyncio.timeout(30):
+            while not await story.context.redis.llen("rq:queue:windlass"):
+                await story.context.redis.publish(RECORDED, b"shop\nover")
+                await asyncio.sleep(0.05)
+        assert (await story.context.redis.lpop("rq:queue:windlass")).startswith(b"promotion_production-")
+    finally:
+        follower.cancel()
 
 
 async def test_a_person_approves_this_very_image(story: Story) -> None:

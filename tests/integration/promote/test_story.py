@@ -348,7 +348,7 @@ async def test_an_application_of_the_environment_before_must_be_healthy_and_its_
     try:
         async with asyncio.timeout(30):
             while not await story.context.redis.llen("rq:queue:windlass"):
-                await story.context.redis.publish(RECORDED, b"shop\nover")
+                await story.context.redis.publish(RECORDED, b"shop\nover\n1")
                 await asyncio.sleep(0.05)
         assert (await story.context.redis.lpop("rq:queue:windlass")).startswith(b"promotion_production-")
     finally:

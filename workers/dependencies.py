@@ -22,12 +22,12 @@ async def missing(context: Context, application: Application, goes_first: Callab
         name = dependency.application
         if goes_first(name) or (await read_state(context.redis, name)).phase != "Synced":
             found.append(f"{name} is applied")
-        elif dependency.until == "healthy" and not await _healthy(context, context.catalog.applications[name]):
+        elif dependency.until == "healthy" and not await healthy(context, context.catalog.applications[name]):
             found.append(f"{name} is healthy")
     return found
 
 
-async def _healthy(context: Context, application: Application) -> bool:
+async def healthy(context: Context, application: Application) -> bool:
     """Is every object of the application healthy now? Most often the watcher knows; else kinds that have health are read."""
     if (await read_state(context.redis, application.name)).health.status == HEALTHY:
         return True

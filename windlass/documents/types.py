@@ -11,9 +11,12 @@ from typing import Literal
 
 from windlass.documents.base import SecretRef as SecretRef
 from windlass.documents.base import Strict as _Strict
+from windlass.documents.forge_api import PullRequestApi
 from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
 from windlass.documents.ordering import Dependency
+from windlass.documents.promotion import Promotion
+from windlass.documents.registry import Registry
 from windlass.documents.rendering import HelmOptions, JsonnetOptions, KustomizeOptions, SopsOptions
 from windlass.documents.signing import SignedCommits
 from windlass.semver import semver_ref
@@ -69,6 +72,7 @@ class RepositorySpec(_Strict, frozen=True):
     credentials: Credentials | None = None
     webhook: Webhook | None = None
     status: StatusApi | None = None
+    pull_requests: PullRequestApi | None = None
     signed_commits: SignedCommits | None = None
     limits: Limits | None = None
 
@@ -176,7 +180,7 @@ class Application(_Strict, frozen=True):
         return f"windlass/{self.name}"
 
 
-Document = Repository | Cluster | Application
+Document = Repository | Cluster | Application | Promotion | Registry
 
 
 def source_id(repository: str, ref: str) -> str:

@@ -40,6 +40,7 @@ class Mark(msgspec.Struct, frozen=True):
     digest: str
     dirty: tuple[str, ...] = ()
     polled: str = ""  # the tip that a poll saw: no hint, since nobody has signed it
+    keep: int = 20  # hints that are kept; of a branch only the newest counts
 
 
 class Marked(msgspec.Struct, frozen=True):

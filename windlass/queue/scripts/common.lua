@@ -24,12 +24,18 @@ local function next_token()
   return redis.call('INCR', 'windlass:fence')
 end
 
+-- The worker's function for a source: promotions are sources of another kind, told apart by their names.
+local function function_of(source)
+  if string.sub(source, 1, 10) == 'promotion_' then return 'promote' end
+  return 'reconcile'
+end
+
 local function enqueue(r, source, generation, digest, reason, front)
   local id = source .. '-' .. generation
-  local data = '["reconcile", null, ["' .. source .. '", ' .. generation .. ', "' .. digest .. '"], {}]'
+  local data = '["' .. function_of(source) .. '", null, ["' .. source .. '", ' .. generation .. ', "' .. digest .. '"], {}]'
   redis.call('HSET', 'rq:job:' .. id,
     'created_at', r.iso, 'enqueued_at', r.iso, 'data', data, 'origin', r.queue, 'status', 'queued',
-    'description', 'reconcile ' .. source .. ' (' .. reason .. ')', 'timeout', '86400', 'result_ttl', '3600',
+    'description', function_of(source) .. ' ' .. source .. ' (' .. reason .. ')', 'timeout', '86400', 'result_ttl', '3600',
     'failure_ttl', '86400', 'retries_left', '2', 'success_callback_name', '', 'failure_callback_name', '',
     'stopped_callback_name', '', 'started_at', '', 'ended_at', '', 'last_heartbeat', '', 'worker_name', '', 'group_id', '')
   redis.call('SADD', 'rq:queues', 'rq:queue:' .. r.queue)

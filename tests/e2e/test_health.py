@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.parts.control_plane import ControlPlane
 from tests.parts.waiting import until
 from windlass.health import HealthState
 from windlass.state import read_state
+from workers.watch.checks import SETTLED_PACE
 
 pytestmark = pytest.mark.e2e
 
@@ -93,12 +95,24 @@ def reads(plane: ControlPlane, world: World) -> int:
     return len([e for e in plane.audited(user_agent="windlass", verbs=("get",)) if e["requestURI"] == path])
 
 
+def flap(plane: ControlPlane, world: World, times: int) -> None:
+    """Status updates that change nothing of the Deployment's health."""
+    path = f"/apis/apps/v1/namespaces/{world.name}/deployments/web/status"
+    for number in range(times):
+        patch = {"status": {"collisionCount": number}}
+        plane.request("PATCH", path, patch, content_type="application/merge-patch+json")
+
+
 def test_pods_that_crash_later_degrade_a_healthy_application_until_they_are_mended(
     world: World, control_plane: ControlPlane
 ) -> None:
     world.push({"manifests/d.yaml": deployment("web")})
     becomes(world, "Healthy")
     run = world.windlass.last_run(world.name)
+    before, began = reads(control_plane, world), time.monotonic()
+    flap(control_plane, world, 40)
+    assert reads(control_plane, world) - before <= 2 + (time.monotonic() - began) / SETTLED_PACE
+
     [pod] = pods(control_plane, world)
     crash(control_plane, pod)
     found = becomes(world, "Degraded")

@@ -174,7 +174,7 @@ def containers(person: Person, name: str) -> list[str]:
     return [] if found is None else [one["name"] for one in found["spec"]["template"]["spec"]["containers"]]
 
 
-def test_a_sidecar_that_a_person_adds_is_removed_and_a_status_update_costs_no_request(
+def test_a_sidecar_that_a_person_adds_is_removed_and_status_updates_cost_a_few_reads_at_most(
     person: Person, control_plane: ControlPlane
 ) -> None:
     person.world.push({"manifests/web.yaml": deployment("web")})

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: everything, or MEASURE=push_to_applied|drift_to_undone|first_sync|webhook_ack, N=10|1000|10000."""
+"""`python -m benchmarks`: everything, or MEASURE=push_to_applied (or any other in `MEASURES`), N=10|1000|10000."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 import os
 import sys
 
-from benchmarks import drift_to_undone, first_sync, push_to_applied, webhook_ack
+from benchmarks import drift_to_undone, first_sync, push_to_applied, rendered_push, thousand_apps, webhook_ack
 
 MEASURES = {
     "push_to_applied": push_to_applied.measure,  # with memory and cpu
+    "kustomize_push": rendered_push.kustomize,
+    "helm_push": rendered_push.helm,
+    "thousand_apps": thousand_apps.measure,
     "drift_to_undone": drift_to_undone.measure,
     "first_sync": first_sync.measure,
     "webhook_ack": webhook_ack.measure,

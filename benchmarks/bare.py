@@ -85,14 +85,14 @@ class BareCluster:
         async with self.session.delete(f"{self.server}/api/v1/namespaces/{name}") as answer:
             await answer.read()
 
-    async def apply_many(self, namespace: str, names: list[str], concurrency: int) -> float:
-        """The same applies as a first sync; returns the seconds of all."""
+    async def apply_many(self, namespace: str, names: list[str], concurrency: int, *, value: str = "") -> float:
+        """The same applies as a first sync, each of its own value or of ``value``; returns the seconds of all."""
         queue = iter(names)
         started = time.perf_counter()
 
         async def work() -> None:
             for name in queue:
-                await self.apply_config_map(namespace, name, {"value": name})
+                await self.apply_config_map(namespace, name, {"value": value or name})
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
         return time.perf_counter() - started

@@ -7,14 +7,12 @@ end every application must be at its last commit.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import itertools
-import json
 import time
 
 import aiohttp
 
+from benchmarks import deliveries
 from benchmarks.bare import BareCluster
 from benchmarks.out import percentile, tell
 from benchmarks.push_to_applied import config_map
@@ -91,13 +89,8 @@ def _manifest(number: int, index: int, value: str) -> tuple[str, str]:
 
 
 def _body(url: str, before: str, after: str) -> bytes:
-    update = {"ref": "refs/heads/main", "after": after} | ({"before": before} if before else {})
-    return json.dumps({"repository": url, "updates": [update]}).encode() + b" " * (next(_NUMBERS) % 4096)
-
-
-def _headers(windlass: Windlass, body: bytes) -> dict[str, str]:
-    digest = hmac.new(windlass.secret.encode(), body, hashlib.sha256).hexdigest()
-    return {"X-Windlass-Signature": f"sha256={digest}", "Content-Type": "application/json"}
+    """No two are the same delivery."""
+    return deliveries.body(url, after, before) + b" " * (next(_NUMBERS) % 4096)
 
 
 async def _load(windlass: Windlass, names: list[str], urls: dict[str, str], heads: dict[str, str]) -> list[float]:
@@ -108,7 +101,7 @@ async def _load(windlass: Windlass, names: list[str], urls: dict[str, str], head
         async def push(number: int) -> None:
             name = names[number % len(names)]
             body = _body(urls[name], heads[name], heads[name])
-            headers = _headers(windlass, body)
+            headers = deliveries.headers(windlass, body)
             started = time.perf_counter()
             async with session.post(f"{windlass.url}/webhooks/{name}", data=body, headers=headers) as answer:
                 await answer.read()
@@ -146,7 +139,7 @@ async def _announce(windlass: Windlass, names: list[str], urls: dict[str, str], 
         for name in names:
             body = _body(urls[name], "", trees[name].head)
             async with session.post(
-                f"{windlass.url}/webhooks/{name}", data=body, headers=_headers(windlass, body)
+                f"{windlass.url}/webhooks/{name}", data=body, headers=deliveries.headers(windlass, body)
             ) as answer:
                 assert answer.status in (200, 202), answer.status
 

@@ -27,7 +27,7 @@ from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing
-from workers.desired import Changes, Desired, Output, Rendering, SourceAt, desired
+from workers.desired import Changes, Desired, Output, Rendering, SourceAt, desired, everything
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
 from workers.health import has_health
@@ -42,6 +42,7 @@ from workers.pruning import Pruner
 from workers.render.tree import Rendered
 from workers.rendering import render
 from workers.rollout import Rollout, hooks_digest, look_again_in, wait_for
+from workers.slices import sliced
 from workers.writes import Progress, Writer
 
 MOST_WARNINGS = 20
@@ -165,7 +166,7 @@ class ApplicationRun:
         with self._progress.timed("render"):
             self._desired = await self._read(self._changes)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await self._read(lambda: None)
+                self._desired = await self._read(everything)
         with self._progress.timed("plan"):
             pushed = bool(self._progress.record.event) or back is not None
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
@@ -207,7 +208,7 @@ class ApplicationRun:
                     found[file] = at.repository.blob(oid)
         return found
 
-    def _changes(self) -> list[Change] | None:
+    async def _changes(self) -> list[Change] | None:
         """The files that differ from those last applied; None: all of them must be looked at."""
         state, path, repository = self.state, self.application.source.path, self._primary.repository
         if not self._inventory_holds() or state.inputs or state.hooked:
@@ -217,7 +218,7 @@ class ApplicationRun:
             return None
         changes: dict[tuple[str, str | None], Change] = {}
         for base in bases:
-            for change in repository.iter_diff(base, self.commit, path):
+            async for change in sliced(repository.iter_diff(base, self.commit, path)):
                 changes[change.path, change.old] = change
         return list(changes.values())
 
@@ -410,7 +411,7 @@ class ApplicationRun:
             self.commit,
             {at.source.id: at.commit for at in self.sources},
             found=self._desired,
-            everything=lambda: self._read(lambda: None),
+            everything=lambda: self._read(everything),
             before=self.state.revision,
         )
 

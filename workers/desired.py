@@ -6,8 +6,6 @@ several sources, is compared whole with the inventory: renders are cached by the
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -17,7 +15,8 @@ from workers.followed import Inputs
 from workers.ignore import NOTHING_LEFT, IgnoreRules
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest
-from workers.render.tree import SLICE_SECONDS, ManifestReader, Rendered, render
+from workers.render.tree import ManifestReader, Rendered, render
+from workers.slices import sliced
 
 
 class SourceAt(NamedTuple):
@@ -58,8 +57,12 @@ class Output(NamedTuple):
 
 Rendering = Callable[[SourceAt], Awaitable[Output | None]]
 """Renders a source; None: it is plain manifests."""
-Changes = Callable[[], list[Change] | None]
+Changes = Callable[[], Awaitable[list[Change] | None]]
 """The files that differ from those applied last; None: all of them must be looked at."""
+
+
+async def everything() -> None:
+    """The `Changes` of who must look at all files."""
 
 
 async def desired(
@@ -79,9 +82,9 @@ async def desired(
         output = await rendering(at)
         if output is None:
             reader = ManifestReader(at.repository)
-            changed = changes() if len(sources) == 1 else None
+            changed = await changes() if len(sources) == 1 else None
             by_changes = changed is not None
-            every = at.repository.diff(None, at.commit, at.source.path) if changed is None else changed
+            every = at.repository.iter_diff(None, at.commit, at.source.path) if changed is None else changed
             read = await render(every, reader, secret_key, ignore)
             wanted += [item._replace(source=place) for item in read.wanted] if place else read.wanted
             before += read.before
@@ -100,14 +103,10 @@ async def desired(
 async def _sketches(output: Output, place: int, secret_key: bytes, ignore: IgnoreRules) -> list[Sketch]:
     """In slices: hashing thousands of objects must not hold the loop."""
     found: list[Sketch] = []
-    slice_end = time.monotonic() + SLICE_SECONDS
-    for index, manifest in enumerate(output.manifests):
+    async for index, manifest in sliced(enumerate(output.manifests)):
         paths = output.random.get(index, ())
         made = sketch(manifest, "", index, secret_key, random=paths, ignore=ignore)
         found.append(made._replace(source=place) if place else made)
-        if time.monotonic() >= slice_end:
-            await asyncio.sleep(0)
-            slice_end = time.monotonic() + SLICE_SECONDS
     return found
 
 

@@ -19,7 +19,7 @@ from windlass.state import read_state
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
-from workers.desired import Desired, SourceAt, desired
+from workers.desired import Desired, SourceAt, desired, everything
 from workers.directives import directives
 from workers.following import Following
 from workers.guards import kept_because
@@ -34,6 +34,7 @@ from workers.plan import ObjectError, Plan, Wanted, body, plan
 from workers.planning import scopes
 from workers.render.random_values import kept
 from workers.rendering import render
+from workers.slices import in_slices
 
 Status = Literal["changed", "missing", "pruned", "error"]
 
@@ -83,7 +84,7 @@ class Comparison:
 
         :raises WindlassError: the sources can't be read, or the cluster can't be asked.
         """
-        wanted = await desired(sources, self._render, lambda: None, self._context.secret_key, self._ignore)
+        wanted = await desired(sources, self._render, everything, self._context.secret_key, self._ignore)
         planned = await self._plan(wanted)
         self._found = [_failed(error) for error in (*wanted.rendered.errors, *planned.errors)]
         queue = iter(planned.writes)
@@ -111,7 +112,7 @@ class Comparison:
             own = is_parent(key, self._access.namespace)
             return "is Windlass' own record of what an application owns" if own else ""
 
-        return plan(
+        work = plan(
             wanted.rendered.wanted,
             (),
             {},
@@ -121,6 +122,7 @@ class Comparison:
             limits=self._context.catalog.limits_of(self._application),
             refuse=refuse,
         )
+        return await in_slices(work)
 
     async def _look(self, one: Wanted, wanted: Desired) -> None:
         name, file = str(one.key), one.sketch.file

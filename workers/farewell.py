@@ -20,7 +20,7 @@ from windlass.state import ApplicationState, RunRecord, Standing, read_state
 from workers.aiogit.address import is_object_id
 from workers.context import Context
 from workers.deletion import Deletion, Tell
-from workers.desired import Manifests, SourceAt, desired
+from workers.desired import Manifests, SourceAt, desired, everything
 from workers.directives import DeletePolicy, Phase
 from workers.following import Following
 from workers.health.status import Status
@@ -70,9 +70,7 @@ async def hooks_of(deletion: Deletion, context: Context) -> Hooked | None:
         return None  # the last complete run saw all of its manifests, and no hook
     sources = [await _source(context, source, known) for source in application.spec.sources]
     access = deletion.access
-    wanted = await desired(
-        sources, lambda at: render(context, access, application, at), lambda: None, context.secret_key
-    )
+    wanted = await desired(sources, lambda at: render(context, access, application, at), everything, context.secret_key)
     claims = Claims(context.redis, access.document.name, application.name, yielding=())
     asked = Asked(application, known, wanted, sources, False, context.catalog.limits_of(application))
     plan = await Planner(context.redis, access, deletion.applyset, claims, asked).plan(trusted=True)

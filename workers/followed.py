@@ -12,6 +12,7 @@ import msgspec
 
 from windlass.documents.types import Application
 from workers.aiogit import GitRepository
+from workers.slices import sliced
 
 Inputs = Mapping[str, str]
 """Path -> the object id of the file or folder that a render read there, "" for what was not there."""
@@ -34,13 +35,13 @@ class Followed:
             for path in paths(source, application, inputs.get(application.name, {})):
                 self._by_path.setdefault(path, []).append(application.name)
 
-    def touched(self, repository: GitRepository, old: str, new: str) -> set[str]:
+    async def touched(self, repository: GitRepository, old: str, new: str) -> set[str]:
         """The applications that read something in which the two commits differ."""
         if repository.tree_id(old, "") == repository.tree_id(new, ""):
             return set()
         found: set[str] = set()
         seen: set[str] = set()
-        for change in repository.iter_diff(old, new, ""):
+        async for change in sliced(repository.iter_diff(old, new, "")):
             path = change.path
             while path not in seen:
                 seen.add(path)

@@ -1,4 +1,5 @@
 """Objects wanted x objects applied -> what to write, in which order. Pure: no I/O, so that it can be tested to the bone.
+(Its yields are where a caller may let others have their turn.)
 
 What must hold: an object whose content hash is what was last applied is not written; a file that moved is no change; an
 object that two files define is nobody's until one of them lets go; and nothing leaves the cluster because of an error.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -209,27 +210,33 @@ def plan(
     stale: frozenset[str] = frozenset(),
     limits: Sequence[Limits] = (),
     refuse: Refuse = _nothing_refused,
-) -> Plan:
-    """What to write and what to prune, for one application.
+) -> Generator[None, None, Plan]:
+    """What to write and what to prune, for one application. It yields where it may be interrupted: between two objects.
 
     ``wanted`` are the manifests of the files that changed (of all files, if ``changed_files`` is None), ``before`` those
     that these files held at the commit applied last. ``applied`` is the inventory of every object that either names.
     ``stale`` are the keys of objects to write although their hash is what was applied (they drifted). An object outside
     of ``limits``, or that ``refuse`` has something to say against, is an error, and neither written nor pruned.
     """
-    objects, errors = _resolve_all(wanted, scope, namespace, limits)
-    errors += [_error(key, item, why) for key, item in objects.values() for why in _objections(key, item, refuse)]
+    objects, errors = yield from _resolve_all(wanted, scope, namespace, limits)
+    for known, item in objects.values():
+        errors += [_error(known, item, why) for why in _objections(known, item, refuse)]
+        yield
     wrong = {error.object for error in errors}
     previous: dict[str, tuple[ObjectKey, Sketch]] = {}
     for item in before:
         key = resolve(item, scope, namespace)
         if isinstance(key, ObjectKey) and not item.directives.is_hook:
             previous[str(key)] = key, item
+        yield
     writes: list[Wanted] = []
     hooks: list[Wanted] = []
     moved: dict[str, Entry] = {}
     unchanged = 0
+    warnings: list[str] = []
     for name, (key, item) in objects.items():
+        yield
+        warnings += (_warning(item, text) for text in item.directives.warnings)
         entry = applied.get(name)
         if name in wrong or item.directives.skipped:
             continue
@@ -250,8 +257,7 @@ def plan(
         for name, (key, item) in previous.items()
         if name not in kept and _leaves(applied.get(name), changed_files)
     )
-    warnings = tuple(_warning(item, text) for _, item in objects.values() for text in item.directives.warnings)
-    return Plan(tuple(writes), moved, leaving, tuple(errors), unchanged, tuple(hooks), warnings)
+    return Plan(tuple(writes), moved, leaving, tuple(errors), unchanged, tuple(hooks), tuple(warnings))
 
 
 def _objections(key: ObjectKey, item: Sketch, refuse: Refuse) -> Iterator[str]:
@@ -280,11 +286,12 @@ def _leaves(entry: Entry | None, changed_files: frozenset[str] | None) -> bool:
 
 def _resolve_all(
     wanted: Iterable[Sketch], scope: Scope, namespace: str | None, limits: Sequence[Limits]
-) -> tuple[dict[str, tuple[ObjectKey, Sketch]], list[ObjectError]]:
+) -> Generator[None, None, tuple[dict[str, tuple[ObjectKey, Sketch]], list[ObjectError]]]:
     objects: dict[str, tuple[ObjectKey, Sketch]] = {}
     errors: list[ObjectError] = []
     twice: set[str] = set()
     for item in wanted:
+        yield
         key = resolve(item, scope, namespace)
         if isinstance(key, ObjectError):
             errors.append(key)

@@ -23,6 +23,7 @@ from workers.kube.applyset import ApplySet, Member, is_parent
 from workers.kube.keys import ObjectKey
 from workers.plan import Entry, Leaving, ObjectError, Plan, Sketch, plan, resolve
 from workers.render.plain import is_manifest
+from workers.slices import in_slices, sliced
 from workers.tip import PATIENCE
 
 
@@ -80,24 +81,16 @@ class Planner:
 
     async def _by_changes(self) -> Plan:
         before = self._rendered.before
-        entries = await read_entries(self._redis, self._application.name, sorted(self._named((*self._wanted, *before))))
-        return plan(
-            self._wanted,
-            before,
-            entries,
-            scope=self._scope,
-            namespace=self._namespace,
-            changed_files=self._rendered.files,
-            limits=self._limits,
-            refuse=self._refuse,
-        )
+        names = await self._named((*self._wanted, *before))
+        entries = await read_entries(self._redis, self._application.name, sorted(names))
+        return await self._compared(entries, before, changed_files=self._rendered.files)
 
     async def _by_inventory(self) -> Plan:
         entries = await read_all_entries(self._redis, self._application.name)
-        gone = sorted(entries.keys() - self._named(self._wanted))
+        gone = sorted(entries.keys() - await self._named(self._wanted))
         keys = [ObjectKey.parse(name) for name in gone]
         leaving = [Leaving(key, await self._version(key)) for key in keys]
-        return self._compared(entries)._replace(leaving=tuple(leaving))
+        return (await self._compared(entries))._replace(leaving=tuple(leaving))
 
     async def _version(self, key: ObjectKey) -> str:
         """The API version by which the cluster prefers to name the kind of ``key``."""
@@ -108,38 +101,49 @@ class Planner:
         """No copy of the inventory is believed: one metadata list of every kind says what is ours."""
         members, unlisted = await self._applyset.members(self._cluster.discovery)
         self._refuse_rewind()
-        ours = {str(member.key): member for member in members if member.ours and not member.is_hook}
+        ours = {str(member.key): member async for member in sliced(members) if member.ours and not member.is_hook}
         known = await read_entries(self._redis, self._application.name, sorted(ours))
         for group_kind, reason in unlisted.items():
             message = f"can't be listed, so nothing of it is pruned: {reason}"
             self._errors.append(ObjectError(group_kind, "", 0, message, retry=True))
-        named = self._named(self._wanted)
+        named = await self._named(self._wanted)
         await self._claims.assert_ours(sorted(named & ours.keys()))
-        found = self._compared(
-            {name: Entry(member.hash, member.fields, "") for name, member in ours.items()},
-            frozenset(name for name, member in ours.items() if self._drifted(member, known.get(name))),
-        )
+        applied, stale = dict[str, Entry](), set[str]()
+        async for name, member in sliced(ours.items()):
+            applied[name] = Entry(member.hash, member.fields, "")
+            if self._drifted(member, known.get(name)):
+                stale.add(name)
+        found = await self._compared(applied, stale=frozenset(stale))
         return found._replace(
             leaving=tuple(Leaving(m.key, m.api_version) for name, m in ours.items() if name not in named)
         )
 
-    def _compared(self, applied: Mapping[str, Entry], stale: frozenset[str] = frozenset()) -> Plan:
-        """Everything that is wanted against everything that is applied."""
-        return plan(
-            self._wanted,
-            (),
-            applied,
-            scope=self._scope,
-            namespace=self._namespace,
-            changed_files=None,
-            stale=stale,
-            limits=self._limits,
-            refuse=self._refuse,
+    async def _compared(
+        self,
+        applied: Mapping[str, Entry],
+        before: Sequence[Sketch] = (),
+        *,
+        changed_files: frozenset[str] | None = None,
+        stale: frozenset[str] = frozenset(),
+    ) -> Plan:
+        """What is wanted against what is applied: of the files that changed, or (None) everything against everything."""
+        return await in_slices(
+            plan(
+                self._wanted,
+                before,
+                applied,
+                scope=self._scope,
+                namespace=self._namespace,
+                changed_files=changed_files,
+                stale=stale,
+                limits=self._limits,
+                refuse=self._refuse,
+            )
         )
 
-    def _named(self, sketches: Sequence[Sketch]) -> set[str]:
-        keys = (resolve(item, self._scope, self._namespace) for item in sketches)
-        return {str(key) for key in keys if isinstance(key, ObjectKey)}
+    async def _named(self, sketches: Sequence[Sketch]) -> set[str]:
+        keys = sliced(resolve(item, self._scope, self._namespace) for item in sketches)
+        return {str(key) async for key in keys if isinstance(key, ObjectKey)}
 
     def _refuse_rewind(self) -> None:
         """Redis forgot what is applied, the cluster did not: an older tip that no push named is not believed at once.

@@ -171,7 +171,8 @@ class Reconciler:
         """The applications whose inputs differ from what was applied: found by the diff, not by asking each of them."""
         if run.documents != view.digest or not run.processed or not repository.has(run.processed):
             return await self._compare_each(view, repository, tip)
-        touched = (await self._followed_by(run, view)).touched(repository, run.processed, tip) | run.dirty
+        followed = await self._followed_by(run, view)
+        touched = await followed.touched(repository, run.processed, tip) | run.dirty
         return [app for app in view.applications if app.name in touched]
 
     async def _followed_by(self, run: Run, view: SourceView) -> Followed:
@@ -268,6 +269,7 @@ class _Group:
     ) -> Outcome:
         async with self.lane(application).gate:
             lease = await self._context.leases.acquire("application", application.name)
+        log.debug("application.begun", application=application.name, revision=commit)
         try:
             one = ApplicationRun(
                 self._context,
@@ -284,6 +286,7 @@ class _Group:
             one.note(fetch=fetch, durations=durations)
             outcome = await self._steps(one)
         finally:
+            log.debug("application.left", application=application.name, revision=commit)
             await lease.release()
         self._unfinished.discard(application.name)
         if outcome.phase == "Synced":

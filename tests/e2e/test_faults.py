@@ -2,74 +2,176 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
+import json
 import random
 import signal
+import subprocess
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests.e2e.world import World, config_map
 from tests.parts.control_plane import ControlPlane
+from tests.parts.waiting import until
+from windlass.documents.types import Cluster, ClusterSpec
+from windlass.secrets import Secrets
+from workers.kube.connect import connect
+from workers.kube.managed_fields import PART_OF
 
 pytestmark = pytest.mark.e2e
 SEED = 20261123
+ROWS = (("worker", "service"), ("redis", "worker"), ("service", "redis"))
+"""What is killed amid a row of pushes, and what around its last one. Only one then: the next could save what it lost."""
+PUSHES = 34
+COPIES = 60
+"""Objects that every push changes: runs that last long enough to be hit."""
 
 
-class Watcher:
-    """Looks at one ConfigMap's value again and again; keeps every value that it sees, in order."""
+class Witness:
+    """Hears of every change of the namespace's ConfigMaps from the API server; keeps each one's values, in order."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.seen: list[str] = []
-        self._world, self._name, self._stop = world, name, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+    def __init__(self, world: World) -> None:
+        self.values: dict[str, list[str]] = defaultdict(list)
+        self._document = Cluster("witnessed", ClusterSpec(kubeconfig=str(world.kubeconfig)))
+        self._path = f"/api/v1/namespaces/{world.name}/configmaps"
+        self._loop = asyncio.new_event_loop()
+        self._watching = self._loop.create_task(self._watch())
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._watching,))
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Witness:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._loop.call_soon_threadsafe(self._watching.cancel)
         self._thread.join()
+        self._loop.run_until_complete(asyncio.sleep(0.1))  # the session's sockets are closed by the loop
+        self._loop.close()
 
-    def _look(self) -> None:
-        while not self._stop.wait(0.05):
-            value = self._world.value(self._name)
-            if value is not None and (not self.seen or self.seen[-1] != value):
-                self.seen.append(value)
+    async def _watch(self) -> None:
+        client = await connect(self._document, Secrets())
+        with contextlib.suppress(asyncio.CancelledError):
+            async for event in client.watch(self._path, params={"labelSelector": PART_OF}, seconds=600):
+                self.values[event["object"]["metadata"]["name"]].append(event["object"]["data"]["value"])
+        await client.close()
 
-
-def kill_something(world: World, chosen: str) -> None:
-    """kill -9 of the service, the worker or Redis (whose memory is lost), and a new one at once."""
-    if chosen == "worker":
-        world.windlass.workers[-1].kill()
-        world.windlass.workers[-1].wait()
-        world.windlass.start_worker(fresh_redis=False)
-    elif chosen == "service":
-        assert world.windlass.service is not None
-        world.windlass.service.kill()
-        world.windlass.service.wait()
-        world.windlass.start_service()
-    else:
-        world.redis.kill()
-        world.redis.start()
+    def last(self) -> set[str]:
+        """What the copies hold now."""
+        if self._watching.done():
+            raise AssertionError("nobody watches") from self._watching.exception()
+        return {values[-1] for name, values in self.values.items() if name.startswith("copy")}
 
 
-def test_kills_at_random_instants_during_a_hundred_pushes_lose_nothing_and_never_go_back(world: World) -> None:
-    chance = random.Random(SEED)
-    kills = {chance.randrange(5, 95): name for name in ("worker", "service", "redis", "worker", "redis")}
-    world.push({"manifests/counter.yaml": config_map("counter", "000")})
-    with Watcher(world, "counter") as watcher:
-        for number in range(1, 101):
-            commit = world.work.commit_and_push({"manifests/counter.yaml": config_map("counter", f"{number:03d}")})
-            if number in kills:
-                time.sleep(chance.random() * 0.05)
-                kill_something(world, kills[number])
-            world.deliver(commit)
-        world.applied(world.work.head, 90)
-    assert world.value("counter") == "100"
-    assert watcher.seen == sorted(watcher.seen), "an older commit was applied after a newer one"
+class Kills:
+    """kill -9 of the service, a worker or Redis (whose memory is lost), and a new one at once."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self._world, self._chance = world, chance
+
+    def of(self, name: str) -> None:
+        if name == "worker":
+            running = [process for process in self._world.windlass.workers if process.poll() is None]
+            self._end(self._chance.choice(running))
+            self._world.windlass.start_worker(fresh_redis=False)
+        elif name == "service":
+            assert self._world.windlass.service is not None
+            self._end(self._world.windlass.service)
+            self._world.windlass.start_service()
+        else:
+            self._world.redis.kill()
+            self._world.redis.start()
+
+    def soon(self, name: str) -> None:
+        """Within the next 100 ms: a delivery, a fetch and a run take about as long."""
+        time.sleep(self._chance.uniform(0, 0.1))
+        self.of(name)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+
+
+class Span(NamedTuple):
+    """When one worker had the application in hand, by its own log."""
+
+    start: datetime
+    end: datetime
+    worker: str
+    revision: str
+
+
+def spans(world: World) -> list[Span]:
+    """All runs of the application, in order; a killed worker's last one ends with the last that it said."""
+    found: list[Span] = []
+    for path in world.windlass.folder.glob("worker-*.log"):
+        begun: dict[str, Any] | None = None
+        for event in map(json.loads, path.read_text().splitlines()):
+            at = datetime.fromisoformat(event["timestamp"])
+            if event["event"] == "application.begun":
+                begun = event
+            elif event["event"] == "application.left":
+                assert begun is not None
+                found.append(Span(datetime.fromisoformat(begun["timestamp"]), at, path.name, event["revision"]))
+                begun = None
+        if begun is not None:
+            found.append(Span(datetime.fromisoformat(begun["timestamp"]), at, path.name, begun["revision"]))
+    return sorted(found)
+
+
+def numbered(number: int) -> dict[str, str | bytes | None]:
+    copies = "---\n".join(config_map(f"copy{i:02d}", f"{number:03d}") for i in range(COPIES))
+    return {"manifests/copies.yaml": copies}
+
+
+@pytest.fixture
+def alone(parts_folder: Path, unique: str, kubeconfig: Path) -> Iterator[World]:
+    """A world in which nobody finds by a poll what the webhooks' way lost."""
+    folder = parts_folder / unique
+    folder.mkdir()
+    made = World(folder, unique, kubeconfig)
+    made.windlass.environment |= {"WINDLASS_POLL": "86400", "WINDLASS_LOG": "debug"}
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def test_kills_around_the_last_push_and_before_lose_nothing_and_never_go_back(alone: World) -> None:
+    """A hundred pushes in three rows; each ends with a kill around its last push, after which nobody pushes again."""
+    world, chance = alone, random.Random(SEED)
+    kills = Kills(world, chance)
+    world.windlass.start_worker(fresh_redis=False)
+    with Witness(world) as witness, ThreadPoolExecutor(1) as forge:
+        for row, (amid, around_the_last) in enumerate(ROWS):
+            newest, hit = (row + 1) * PUSHES, row * PUSHES + chance.randrange(2, PUSHES - 2)
+            for number in range(row * PUSHES + 1, newest + 1):
+                commit = world.work.commit_and_push(numbered(number))
+                delivery = forge.submit(world.deliver, commit)
+                if number in (hit, newest):
+                    kills.soon(amid if number == hit else around_the_last)
+                delivery.result()
+            world.applied_completely(commit, 60)
+            assert world.value("copy00") == f"{newest:03d}"
+            until(lambda text=f"{newest:03d}": witness.last() == {text}, show=lambda: str(dict(witness.values)))  # type: ignore[misc]
+
+    for name, values in witness.values.items():
+        assert values == sorted(values), f"{name}: an older commit was applied after a newer one"
+    runs = spans(world)
+    assert len({run.worker for run in runs}) > 1, "all was done by one worker"
+    for one, next_one in itertools.pairwise(runs):
+        assert one.end <= next_one.start, f"two runs at once: {one} and {next_one}"
 
 
 def test_a_killed_workers_run_goes_on_elsewhere_within_fifteen_seconds(world: World) -> None:

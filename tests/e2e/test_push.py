@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 
 import pytest
@@ -164,26 +163,6 @@ def test_two_applications_never_share_an_object(world: World) -> None:
         time.sleep(0.05)
     assert world.name in errors[0]
     assert world.value("a") == "1"
-
-
-def test_a_killed_worker_a_killed_service_and_a_killed_redis_lose_no_push(world: World) -> None:
-    for number in range(30):
-        commit = world.work.commit_and_push({"manifests/a.yaml": config_map("a", f"{number:03d}")})
-        if number == 8:
-            world.windlass.workers[0].send_signal(signal.SIGKILL)
-            world.windlass.start_worker(fresh_redis=False)
-        if number == 15:
-            assert world.windlass.service is not None
-            world.windlass.service.send_signal(signal.SIGKILL)
-            world.windlass.service.wait()
-            world.windlass.start_service()
-        if number == 22:
-            world.redis.kill()
-            world.redis.start()
-        world.deliver(commit)
-        time.sleep(0.05)
-    world.applied(world.work.head, 60)
-    assert world.value("a") == "029"
 
 
 def test_the_command_line_shows_what_happened_and_deletes_on_request(world: World) -> None:

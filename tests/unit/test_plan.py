@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 from hypothesis import given
@@ -41,7 +42,17 @@ def make(
 ) -> Plan:
     files = frozenset(s.file for s in (*wanted, *(before or ())))
     more.setdefault("changed_files", files)
-    return plan(wanted, before or [], applied or {}, scope=scope, namespace="shop", **more)
+    return ended(plan(wanted, before or [], applied or {}, scope=scope, namespace="shop", **more))
+
+
+def ended(work: Generator[None, None, Plan]) -> Plan:
+    """What a plan comes to, if nobody interrupts it."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: Plan = end.value
+            return result
 
 
 def written(result: Plan) -> list[str]:
@@ -139,7 +150,7 @@ def test_a_kind_that_the_cluster_does_not_know_is_that_objects_error_alone() -> 
 
 
 def test_an_object_without_any_namespace_says_what_is_missing() -> None:
-    result = plan(sketches(manifest("one")), (), {}, scope=scope, namespace=None, changed_files=None)
+    result = ended(plan(sketches(manifest("one")), (), {}, scope=scope, namespace=None, changed_files=None))
     assert "metadata.namespace" in result.errors[0].message
 
 

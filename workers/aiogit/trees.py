@@ -68,8 +68,10 @@ def lookup(tree: bytes, name: bytes) -> Entry | None:
     return None
 
 
-def differences(old: bytes, new: bytes) -> list[Difference]:
+def differences(old: bytes, new: bytes) -> Iterator[Difference]:
     """What differs between two raw trees, by name; a name whose kind changed (file, folder) is one difference.
+
+    The trees are taken apart at once, and compared as the caller goes on.
 
     :raises CorruptPackError: one of them is not a tree.
     """
@@ -92,7 +94,7 @@ def differences(old: bytes, new: bytes) -> list[Difference]:
     return _by_name(before, after)
 
 
-def _by_name(before: list[Entry], after: list[Entry]) -> list[Difference]:
+def _by_name(before: list[Entry], after: list[Entry]) -> Iterator[Difference]:
     old = {entry.name: entry for entry in before}
     new = {entry.name: entry for entry in after}
     twice = (
@@ -100,12 +102,12 @@ def _by_name(before: list[Entry], after: list[Entry]) -> list[Difference]:
         if len(new) < len(after)
         else ()
     )
-    found = [
-        Difference(name, old.get(name), entry, name in twice)
-        for name, entry in new.items()
-        if name in twice or old.get(name) != entry
-    ]
-    return found + [Difference(name, entry, None, duplicate=False) for name, entry in old.items() if name not in new]
+    for name, entry in new.items():
+        if name in twice or old.get(name) != entry:
+            yield Difference(name, old.get(name), entry, name in twice)
+    for name, entry in old.items():
+        if name not in new:
+            yield Difference(name, entry, None, duplicate=False)
 
 
 def _entry(tree: bytes, position: int) -> tuple[Entry, int]:

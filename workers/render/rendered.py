@@ -13,7 +13,7 @@ from windlass.yamls import Path
 from workers.render.cache import ByteCache
 from workers.render.commit_tree import RenderError
 from workers.render.plain import Manifest, ManifestError, parse_file
-from workers.render.tree import SLICE_SECONDS
+from workers.slices import SLICE_SECONDS
 
 CACHE_BYTES = 8 << 20
 """Bytes of YAML whose parsed form is kept. What is parsed takes about ten times as much."""

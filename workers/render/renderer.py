@@ -34,7 +34,7 @@ from workers.render.rendered import RenderedReader, differing
 from workers.render.sandbox import Limits, Sandbox
 from workers.render.scratch import Scratch
 from workers.render.sops import Sops, is_encrypted
-from workers.render.tree import SLICE_SECONDS
+from workers.slices import SLICE_SECONDS
 
 OUTPUT_BYTES = 16 << 20
 """Bytes of YAML whose render is kept: its bodies are those that the reader keeps, as long as both do."""

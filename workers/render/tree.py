@@ -6,8 +6,6 @@ small cache, by blob id, makes that one parse where little changed.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -17,9 +15,8 @@ from workers.ignore import NOTHING_LEFT, IgnoreRules
 from workers.plan import ObjectError, Sketch, sketch
 from workers.render.plain import Manifest, ManifestError, is_manifest, parse_file
 from workers.render.sops import is_encrypted
+from workers.slices import sliced
 
-SLICE_SECONDS = 0.008
-"""How long the loop may be held before others get their turn."""
 CACHE_BYTES = 4 << 20
 """Bytes of YAML whose parsed form is kept. What is parsed takes about ten times as much."""
 
@@ -90,19 +87,14 @@ async def render(
     before: list[Sketch] = []
     errors: list[ObjectError] = []
     files: set[str] = set()
-    slice_end = time.monotonic() + SLICE_SECONDS
-    for change in changes:
+    async for change in sliced(changes):
         if change.refused:
             errors.append(ObjectError("", change.path, 0, change.refused))
         elif is_manifest(change.path):
             files.add(change.path)
             errors += _read(change.new, change.path, reader, secret_key, ignore, wanted)
-            _read(
-                change.old, change.path, reader, secret_key, ignore, before
-            )  # what could not be read was not applied either
-        if time.monotonic() >= slice_end:
-            await asyncio.sleep(0)
-            slice_end = time.monotonic() + SLICE_SECONDS
+            # what could not be read was not applied either
+            _read(change.old, change.path, reader, secret_key, ignore, before)
     return Rendered(wanted, before, errors, frozenset(files))
 
 

@@ -282,6 +282,14 @@ async def test_in_a_lost_memory_no_lease_is_given_before_its_last_holder_can_no_
         await queue.sources.advance(first, commit="c1", documents="d", dirty=[])
 
 
+async def test_whoever_looks_at_the_epoch_later_prolongs_nobodys_wait(queue: Queue) -> None:
+    await queue.redis.flushall()
+    assert await queue.keeper.try_acquire("application", "shop") is None
+    before = await queue.redis.pttl("windlass:settling")
+    assert await queue.sources.epoch(settle_seconds=3600)
+    assert 0 < await queue.redis.pttl("windlass:settling") <= before
+
+
 async def test_no_token_is_given_twice_even_if_the_memory_was_lost(queue: Queue) -> None:
     before = await queue.keeper.acquire("application", "shop")
     await queue.redis.flushall()

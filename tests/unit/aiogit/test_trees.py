@@ -21,7 +21,7 @@ def raw(tree):
 @given(trees, trees)
 def test_the_differences_are_those_of_the_entries(old, new):
     expected = {name: (old.get(name), new.get(name)) for name in {*old, *new} if old.get(name) != new.get(name)}
-    found = differences(raw(old), raw(new))
+    found = list(differences(raw(old), raw(new)))
     assert {item.name: (value(item.old), value(item.new)) for item in found} == expected
     assert len(found) == len(expected)
 

@@ -89,6 +89,7 @@ class ApplicationState(msgspec.Struct):
     yields: int = 0
     objects: int = 0  # how many the inventory holds
     attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
+    begun: tuple[str, ...] = ()  # commits of runs that began; but for the one that goes on, runs that were cut off
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
     standing: Standing = msgspec.field(default_factory=Standing)
@@ -129,6 +130,7 @@ class ApplicationState(msgspec.Struct):
             yields=int(text.get("yields", 0)),
             objects=objects,
             attempted=tuple(text.get("attempted", "").split()),
+            begun=tuple(text.get("begun", "").split()),
             parent=text.get("parent", ""),
             revisions=text.get("revisions", ""),
             standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),

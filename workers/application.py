@@ -101,6 +101,7 @@ class ApplicationRun:
         """``trigger`` is the source whose job this is, and ``commit`` its tip; ``sources`` finds all of the
         application's. ``goes_first`` tells of the other applications of this run, which aren't done yet."""
         self.application, self.commit, self._trigger, self._find_sources = application, commit, trigger, sources
+        self._tip = commit
         self._goes_first = goes_first
         self.sources: Sequence[SourceAt] = ()
         self.state, self.superseded = state, False
@@ -208,7 +209,8 @@ class ApplicationRun:
     def _inventory_holds(self) -> bool:
         """Is what Redis knows of this application's objects what was applied by this very document?"""
         state = self.state
-        return bool(state.revision) and state.document == self._digest and not state.whole
+        cut_off = set(state.begun) - {self._tip}  # what such a run wrote, only the cluster knows
+        return bool(state.revision) and state.document == self._digest and not (state.whole or cut_off)
 
     async def _render(self, at: SourceAt) -> Output | None:
         return await render(self._context, self._cluster, self.application, at)
@@ -370,6 +372,7 @@ class ApplicationRun:
             clean=self._trigger if complete else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
+            ended=(self._tip, *self.state.begun) if complete else (self._tip,),
             **health,
         )
 

@@ -149,9 +149,16 @@ class SourceQueue:
         )
 
     async def advance(
-        self, run: Run, *, commit: str, documents: str, dirty: Iterable[str], forget: Iterable[str] = ()
+        self,
+        run: Run,
+        *,
+        commit: str,
+        documents: str,
+        dirty: Iterable[str],
+        forget: Iterable[str] = (),
     ) -> None:
-        """The source was compared at ``commit``; ``dirty`` applications are behind it.
+        """The source was compared at ``commit``; ``dirty`` applications are behind it: their runs begin, and what they
+        write may be known to nobody until they end (see `record`).
 
         :raises LeaseLostError: another worker has the source now.
         """
@@ -256,10 +263,12 @@ class SourceQueue:
         whole: str = "",
         health: HealthState | None = None,
         turn: bool = False,
+        ended: Sequence[str] = (),
     ) -> None:
         """Write an application's state, under its lease. ``clean``: it is equal to that source now, and what was asked
         for (``whole``, as the run read it) is done. ``followed``: the sources of which it now reads other paths.
         ``turn``: objects that have health were written, and it is ``health`` now; else that is only kept if none is known.
+        ``ended``: the commits of runs all of whose writes are known now.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -276,6 +285,7 @@ class SourceQueue:
             complete=clean is not None,
             health=health.dump().decode() if health is not None else "",
             turn=turn,
+            ended=list(ended),
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):

@@ -33,6 +33,11 @@ def claims_key(cluster: str) -> str:
     return f"windlass:claims:{cluster}"
 
 
+def refused_key(holder: str) -> str:
+    """A set of ``APPLICATION OBJECT``: who wants an object that ``holder`` has, and is to be told when it lets go."""
+    return f"windlass:app:{holder}:refused"
+
+
 class Standing(msgspec.Struct, omit_defaults=True):
     """What a run that waits leaves to the one that goes on: which hooks are done, and what isn't known to be healthy."""
 

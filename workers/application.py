@@ -25,7 +25,7 @@ from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
-from workers.dependencies import missing
+from workers.dependencies import missing, wake
 from workers.desired import Desired, Output, SourceAt, desired
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
@@ -123,6 +123,7 @@ class ApplicationRun:
             application.spec.destination.cluster,
             application.name,
             yielding=_Yielding(context, application),
+            wake=lambda names: wake(context, names, f"{application.name} let go of an object"),
         )
 
     @property

@@ -24,6 +24,7 @@ from windlass.queue import Lease
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
+from workers.dependencies import wake
 from workers.directives import Directives
 from workers.guards import kept_because
 from workers.inventory import Claims
@@ -62,6 +63,13 @@ class Deletion:
         self.applyset = access.applyset(name)
         self._context, self._tell = context, tell
         self._uids: dict[str, str] = {}
+        self.claims = Claims(
+            context.redis,
+            access.document.name,
+            name,
+            yielding=(),
+            wake=lambda names: wake(context, names, f"{name} is being deleted"),
+        )
 
     @property
     def account(self) -> ServiceAccount | None:
@@ -137,10 +145,9 @@ class Deletion:
         width = min(len(leaving), self.access.limiter.maximum)
         await together(width, partial(self._delete_each, iter(leaving), lease, gone))
         names = [str(item.key) for item in gone]
-        claims = Claims(self._context.redis, self.access.document.name, self.name, yielding=())
         if not self.moved:
             await self._context.queue.record(lease, self.name, state={}, drop_objects=names)
-        await claims.release(names)
+        await self.claims.release(names)
         return gone
 
     async def _delete_each(self, queue: Iterator[Leaving], lease: Lease, gone: list[Leaving]) -> None:

@@ -192,6 +192,8 @@ class Writer:
         if error.forbidden or (isinstance(error, ConflictError) and error.application):
             # Not this application's, so whoever may have it need not wait. (A name alone must keep no tenant out.)
             await self._claims.release([str(wanted.key)])
+        if isinstance(error, ConflictError) and error.application:
+            await self._claims.wait_for(error.application, str(wanted.key))
         before = self._manifests.manifest(wanted.previous).body if wanted.previous else None
         after = self._manifests.manifest(wanted.sketch).body
         fields = immutable_fields(error, wanted.key.group_kind, before, after)

@@ -44,6 +44,8 @@ from workers.writes import Progress, Writer
 
 MOST_WARNINGS = 20
 """Warnings that a run's record keeps."""
+MOST_NAMED = 100
+"""Errors, objects kept and fields taken that a run's record names."""
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 12
@@ -298,7 +300,9 @@ class ApplicationRun:
         retry_in = look_again_in(self.state.standing) if waits else self._retry_in()
         phase = "Syncing" if superseded else "Waiting" if waits else self._ended_phase(retry_in)
         self._progress.record.phase = "Superseded" if superseded else phase
-        self._progress.record.errors = [str(error) for error in self._progress.errors[:100]]
+        self._progress.record.errors = [str(error) for error in self._progress.errors[:MOST_NAMED]]
+        self._progress.record.kept = _first(self._progress.record.kept)
+        self._progress.record.taken = _first(self._progress.record.taken)
         seconds = time.time() - self._progress.record.started
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
         complete = not self._progress.errors and not superseded and not waits
@@ -433,6 +437,11 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
+
+
+def _first(names: list[str]) -> list[str]:
+    more = len(names) - MOST_NAMED
+    return [*names[:MOST_NAMED], f"and {more} more"] if more > 0 else names
 
 
 def _has_hooks(rendered: Rendered) -> bool:

@@ -21,6 +21,7 @@ from windlass.documents.accounts import ServiceAccount, account_of
 from windlass.errors import WindlassError
 from windlass.health import health_key
 from windlass.queue import Lease
+from windlass.wire import text
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
@@ -125,6 +126,8 @@ class Deletion:
                 raise WindlassError(f"the application {self.name} is somebody else's now: try again")
             if self.moved:
                 return
+            known = [text(raw) for raw in await self._context.redis.hkeys(state.objects_key(self.name))]
+            await self.claims.release(known)
             keys = (state.application_key, state.objects_key, state.history_key, health_key)
             await self._context.redis.delete(*(key(self.name) for key in keys))
 

@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 from windlass import state, wire
 from workers.plan import Entry
 
+REMEMBER_SECONDS = 7 * 86400
+"""How long an application that was refused an object is remembered; it says so again at each of its tries."""
 SLICE = 1000
 """Keys asked for in one command: Redis serves nobody else meanwhile."""
 
@@ -101,6 +103,7 @@ class Claims:
     async def wait_for(self, holder: str, key: str) -> None:
         """``holder`` has ``key``: this application is woken when it lets go."""
         await self._redis.sadd(state.refused_key(holder), f"{self._application} {key}")
+        await self._redis.expire(state.refused_key(holder), REMEMBER_SECONDS)
 
     async def release(self, keys: Iterable[str]) -> None:
         """Let go of ``keys``, those that are ours; who was refused one of them goes on at once."""

@@ -21,11 +21,11 @@ from windlass.errors import LeaseLostError
 from windlass.health import HealthState
 from windlass.queue.leases import Lease, LeaseKeeper, clock
 from windlass.queue.scripts import source as script
+from windlass.state import HISTORY
 from windlass.wire import text
 
 REMEMBER_SECONDS = 3 * 86400
 """How long a delivery is remembered; forges redeliver for a day or two."""
-HISTORY = 50
 RECORDED = "windlass:recorded"
 """The channel on which every record of an application's run is announced (see `Recorded`)."""
 

@@ -260,6 +260,7 @@ class ApplicationRun:
             self._context,
             self._writer,
             self._claims,
+            self.state.standing,
             owned=max(self.state.objects, len(self._plan.leaving)),
             approved=self.state.approved == self.commit,
         )

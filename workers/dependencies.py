@@ -46,9 +46,9 @@ async def _healthy(context: Context, application: Application) -> bool:
 
 
 async def release(context: Context, done: str) -> None:
-    """``done`` is applied: whoever waits for it goes on at once."""
+    """``done`` is applied: whoever waits for it, or gave up waiting, goes on at once."""
     for application in context.dependents.get(done, ()):
-        if (await read_state(context.redis, application.name)).phase == "Waiting":
+        if (await read_state(context.redis, application.name)).phase != "Synced":
             await wake(context, (application.name,), f"{done} is applied")
 
 

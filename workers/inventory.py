@@ -55,8 +55,11 @@ async def refused_by(redis: Redis, holder: str, keys: Container[str] | None = No
 class Claims:
     """The claims of one application on the objects of one cluster."""
 
-    def __init__(self, redis: Redis, cluster: str, application: str, *, yielding: Container[str], wake: Wake) -> None:
-        """``yielding`` are applications whose claims count for nothing: those that are gone, or that this one adopts."""
+    def __init__(
+        self, redis: Redis, cluster: str, application: str, *, yielding: Container[str], wake: Wake | None = None
+    ) -> None:
+        """``yielding`` are applications whose claims count for nothing: those that are gone, or that this one adopts.
+        ``wake``: None for who only looks, and releases nothing."""
         self._redis, self._key, self._application = redis, state.claims_key(cluster), application
         self._yielding, self._wake = yielding, wake
 
@@ -114,7 +117,7 @@ class Claims:
         ours = [key for key, raw in zip(wanted, holders, strict=True) if raw == self._application.encode()]
         if ours:
             await self._redis.hdel(self._key, *ours)
-        if waiting := await refused_by(self._redis, self._application, frozenset(wanted)):
+        if self._wake and (waiting := await refused_by(self._redis, self._application, frozenset(wanted))):
             await self._wake(waiting)
 
     async def holders(self, keys: Sequence[str]) -> dict[str, str]:

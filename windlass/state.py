@@ -85,7 +85,7 @@ class ApplicationState(msgspec.Struct):
     """
 
     name: str
-    phase: str = "Unknown"  # Unknown, Syncing, Waiting, Synced, Retrying, Failed
+    phase: str = "Unknown"  # Unknown, Syncing, Waiting, OutOfSync, Synced, Retrying, Failed
     revision: str = ""
     wanted: str = ""
     document: str = ""  # digest of the document that was applied
@@ -99,6 +99,7 @@ class ApplicationState(msgspec.Struct):
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
     standing: Standing = msgspec.field(default_factory=Standing)
     hooked: str = ""  # digest of the hooks that the last complete run knew
+    granted: str = ""  # of one without `sync.automatic`: which `whole` was granted, and for which commit
     approved: str = ""  # the commit whose prune a person approved
     health: HealthState = HealthState()
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
@@ -140,6 +141,7 @@ class ApplicationState(msgspec.Struct):
             revisions=text.get("revisions", ""),
             standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),
             hooked=text.get("hooked", ""),
+            granted=text.get("granted", ""),
             approved=text.get("approved", ""),
             health=health,
             inputs=text.get("inputs", ""),

@@ -18,7 +18,14 @@ import structlog
 from windlass import metrics
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
-from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
+from windlass.errors import (
+    LeaseLostError,
+    OutOfSyncError,
+    PermanentError,
+    SupersededError,
+    TransientError,
+    WaitingError,
+)
 from windlass.health import HealthState, begun, nothing_to_wait_for
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord, Standing
@@ -34,6 +41,7 @@ from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.keys import ObjectKey
+from workers.manual import OUT_OF_SYNC, grant, withheld
 from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
@@ -138,7 +146,7 @@ class ApplicationRun:
 
     @property
     def may_yield(self) -> bool:
-        return self.state.yields < MAX_YIELDS
+        return self.state.yields < MAX_YIELDS and self.application.spec.sync.automatic
 
     def changed_by(self, source: str, commit: str) -> bool:
         """Does ``commit`` of ``source`` hold other inputs of this application than the commit of this run?"""
@@ -152,7 +160,10 @@ class ApplicationRun:
     # -- render and plan ------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Read what changed, compare it with what was applied, and let go of what other applications may now want."""
+        """Read what changed, compare it with what was applied, and let go of what other applications may now want.
+
+        :raises OutOfSyncError: only a person may apply it.
+        """
         self.sources = await self._find_sources()
         self.commit = self._progress.record.revision = self.sources[0].commit
         document = self._context.catalog.clusters[self.application.spec.destination.cluster]
@@ -171,6 +182,8 @@ class ApplicationRun:
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
         self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
+        if what := withheld(self.application, self.state, self.commit, self._plan):
+            raise OutOfSyncError(what)
         self._writer = Writer(
             self._context,
             self.application,
@@ -283,6 +296,9 @@ class ApplicationRun:
         if isinstance(error, SupersededError):
             self._progress.record.phase = "Superseded"
             return
+        if isinstance(error, OutOfSyncError):
+            self._progress.record.phase, self._progress.record.waits = OUT_OF_SYNC, str(error)
+            return
         if isinstance(error, WaitingError):
             self._progress.record.waits = str(error)
             return
@@ -297,16 +313,19 @@ class ApplicationRun:
 
         :raises LeaseLostError: somebody else holds this application now.
         """
-        superseded, waits = self._progress.record.phase == "Superseded", bool(self._progress.record.waits)
+        superseded, held = (self._progress.record.phase == phase for phase in ("Superseded", OUT_OF_SYNC))
+        waits = bool(self._progress.record.waits) and not held
         retry_in = look_again_in(self.state.standing) if waits else self._retry_in()
-        phase = "Syncing" if superseded else "Waiting" if waits else self._ended_phase(retry_in)
+        phase = (
+            "Syncing" if superseded else "Waiting" if waits else OUT_OF_SYNC if held else self._ended_phase(retry_in)
+        )
         self._progress.record.phase = "Superseded" if superseded else phase
         self._progress.record.errors = [str(error) for error in self._progress.errors[:MOST_NAMED]]
         self._progress.record.kept = _first(self._progress.record.kept)
         self._progress.record.taken = _first(self._progress.record.taken)
         seconds = time.time() - self._progress.record.started
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
-        complete = not self._progress.errors and not superseded and not waits
+        complete = not self._progress.errors and not superseded and not waits and not held
         await self._save(phase, complete=complete)
         metrics.run_ended(self._progress.record)
         log.info(
@@ -348,17 +367,20 @@ class ApplicationRun:
         health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
         attempted = () if complete else (*dict.fromkeys((*self.state.attempted, self.commit)),)
+        if phase == OUT_OF_SYNC:
+            attempted = self.state.attempted  # nothing of the commit was written
         fields = {
             "phase": phase,
             "wanted": self.commit,
             "source": self.application.source.id,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
             "attempted": " ".join(attempted),
-            "attempts": "0" if complete or phase == "Waiting" else str(self._attempts()),
+            "attempts": "0" if complete or phase in ("Waiting", OUT_OF_SYNC) else str(self._attempts()),
             "standing": msgspec.json.encode(Standing() if complete else self._left_standing(phase)).decode(),
             "yields": str(self.state.yields + 1) if self._progress.record.phase == "Superseded" else "0",
             "last": msgspec.json.encode(self._progress.record).decode(),
         }
+        fields |= grant(self.application, self.state, self.commit, complete=complete)
         if complete:
             inputs = self._desired.inputs
             fields |= {

@@ -27,7 +27,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Repository": (("verify",),),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
-        ("sync", "automatic"),
         ("dependsOn",),
         ("ignore",),
         ("rollback",),

@@ -142,6 +142,7 @@ class Destination(_Strict, frozen=True):
 
 
 class Sync(_Strict, frozen=True):
+    automatic: bool = True  # otherwise a commit is only compared, and drift reported: `windlass sync` applies it
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
     self_heal: bool = True  # undo what others change; otherwise only report it
@@ -150,6 +151,11 @@ class Sync(_Strict, frozen=True):
     prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
     timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
     ignore: tuple[IgnoreRule, ...] = ()  # fields that are left to others
+
+    @property
+    def heals(self) -> bool:
+        """Is drift undone without a person's word?"""
+        return self.automatic and self.self_heal
 
 
 class ApplicationSpec(_Strict, frozen=True):

@@ -99,6 +99,8 @@ class ApplicationState(msgspec.Struct):
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
     standing: Standing = msgspec.field(default_factory=Standing)
     hooked: str = ""  # digest of the hooks that the last complete run knew
+    cluster: str = ""  # where it was applied last
+    left: dict[str, int] = {}  # clusters that its document named before, and how many objects stay there
     granted: str = ""  # of one without `sync.automatic`: which `whole` was granted, and for which commit
     approved: str = ""  # the commit whose prune a person approved
     health: HealthState = HealthState()
@@ -141,6 +143,8 @@ class ApplicationState(msgspec.Struct):
             revisions=text.get("revisions", ""),
             standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),
             hooked=text.get("hooked", ""),
+            cluster=text.get("cluster", ""),
+            left=msgspec.json.decode(text.get("left") or "{}", type=dict[str, int]),
             granted=text.get("granted", ""),
             approved=text.get("approved", ""),
             health=health,

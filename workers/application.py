@@ -42,6 +42,7 @@ from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.keys import ObjectKey
 from workers.manual import OUT_OF_SYNC, grant, withheld
+from workers.moved import note_move
 from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
@@ -169,6 +170,7 @@ class ApplicationRun:
         document = self._context.catalog.clusters[self.application.spec.destination.cluster]
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
+        await note_move(self._context.redis, self._context.queue, self._lease, self.state, document.name)
         with self._progress.timed("render"):
             key, ignore = self._context.secret_key, IgnoreRules.of(self.application)
             self._desired = await desired(self.sources, self._render, self._changes, key, ignore)
@@ -373,6 +375,7 @@ class ApplicationRun:
             "phase": phase,
             "wanted": self.commit,
             "source": self.application.source.id,
+            "cluster": self.application.spec.destination.cluster,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
             "attempted": " ".join(attempted),
             "attempts": "0" if complete or phase in ("Waiting", OUT_OF_SYNC) else str(self._attempts()),

@@ -31,6 +31,7 @@ from workers.guards import kept_because
 from workers.inventory import Claims
 from workers.kube.applyset import Member
 from workers.kube.errors import ApiError
+from workers.moved import note_deleted
 from workers.order import PruneGroup, prune_order
 from workers.plan import Leaving
 
@@ -125,6 +126,8 @@ class Deletion:
             if lease.lost:
                 raise WindlassError(f"the application {self.name} is somebody else's now: try again")
             if self.moved:
+                kept = len(left.kept) + len(left.groups)
+                await note_deleted(self._context.redis, self.name, self.access.document.name, kept)
                 return
             known = [text(raw) for raw in await self._context.redis.hkeys(state.objects_key(self.name))]
             await self.claims.release(known)

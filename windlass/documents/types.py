@@ -136,6 +136,8 @@ class AccountRef(_Strict, frozen=True):
 
 
 class Destination(_Strict, frozen=True):
+    """Where the objects are. When ``cluster`` changes, those on the former one stay there, and `windlass status` says so."""
+
     cluster: str
     namespace: str | None = None  # for namespaced objects that name none
     service_account: str | AccountRef | None = None  # who reads and writes the objects; NAME or NAMESPACE:NAME

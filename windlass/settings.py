@@ -57,6 +57,11 @@ TABLE = (
     Variable(
         "WINDLASS_POLL", "180", "seconds between two looks at a repository whose webhooks don't arrive; 1 to 86400"
     ),
+    Variable(
+        "WINDLASS_INSTALLATION",
+        "",
+        "a name that no other installation has that writes to the same clusters: two of them then never share an application",
+    ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
     Variable("WINDLASS_DASHBOARD_USERNAME", "", "who may look at the dashboard; with"),
     Variable("WINDLASS_DASHBOARD_PASSWORD", "", "this password; neither: everybody who reaches it, on loopback only"),
@@ -105,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True):
     lease_seconds: float
     drain_seconds: float
     poll_seconds: float
+    installation: str
     url: str | None
     watch: bool
     charts: tuple[str, ...]
@@ -137,6 +143,11 @@ class Settings(msgspec.Struct, frozen=True):
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
+            installation=read.matching(
+                "WINDLASS_INSTALLATION",
+                r"[A-Za-z0-9./_-]{0,64}",
+                "letters, digits, dots, slashes, hyphens and underscores",
+            ),
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
             charts=tuple(read.text("WINDLASS_CHARTS").split()),

@@ -18,7 +18,14 @@ import structlog
 from windlass import metrics
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
-from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
+from windlass.errors import (
+    LeaseLostError,
+    OutOfSyncError,
+    PermanentError,
+    SupersededError,
+    TransientError,
+    WaitingError,
+)
 from windlass.health import HealthState, begun, nothing_to_wait_for
 from windlass.hold import Hold
 from windlass.queue import Lease
@@ -26,7 +33,7 @@ from windlass.state import ApplicationState, RunRecord, Standing
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
-from workers.dependencies import missing
+from workers.dependencies import missing, wake
 from workers.desired import Changes, Desired, Output, Rendering, SourceAt, desired, everything
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
@@ -36,6 +43,8 @@ from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.keys import ObjectKey
+from workers.manual import OUT_OF_SYNC, grant, withheld
+from workers.moved import note_move
 from workers.plan import ObjectError, Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
@@ -47,6 +56,8 @@ from workers.writes import Progress, Writer
 
 MOST_WARNINGS = 20
 """Warnings that a run's record keeps."""
+MOST_NAMED = 100
+"""Errors, objects kept and fields taken that a run's record names."""
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 12
@@ -104,6 +115,7 @@ class ApplicationRun:
         """``trigger`` is the source whose job this is, and ``commit`` its tip; ``sources`` finds all of the
         application's. ``goes_first`` tells of the other applications of this run, which aren't done yet."""
         self.application, self.commit, self._trigger, self._find_sources = application, commit, trigger, sources
+        self._tip = commit
         self._goes_first = goes_first
         self.sources: Sequence[SourceAt] = ()
         self.state, self.superseded = state, False
@@ -127,6 +139,7 @@ class ApplicationRun:
             application.spec.destination.cluster,
             application.name,
             yielding=_Yielding(context, application),
+            wake=lambda names: wake(context, names, f"{application.name} let go of an object"),
         )
 
     @property
@@ -139,7 +152,7 @@ class ApplicationRun:
 
     @property
     def may_yield(self) -> bool:
-        return self.state.yields < MAX_YIELDS
+        return self.state.yields < MAX_YIELDS and self.application.spec.sync.automatic
 
     def changed_by(self, source: str, commit: str) -> bool:
         """Does ``commit`` of ``source`` hold other inputs of this application than the commit of this run?"""
@@ -153,12 +166,16 @@ class ApplicationRun:
     # -- render and plan ------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Read what changed, compare it with what was applied, and let go of what other applications may now want."""
+        """Read what changed, compare it with what was applied, and let go of what other applications may now want.
+
+        :raises OutOfSyncError: only a person may apply it.
+        """
         self.sources = await self._find_sources()
         self.commit = self._progress.record.revision = self.sources[0].commit
         document = self._context.catalog.clusters[self.application.spec.destination.cluster]
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
+        await note_move(self._context.redis, self._context.queue, self._lease, self.state, document.name)
         back = await held(self._context, self.application, self.state, self._applyset, self.sources)
         self._hold = back.hold if back is not None else None
         if back is not None:
@@ -175,6 +192,9 @@ class ApplicationRun:
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
         self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
+        what = "" if back is not None else withheld(self.application, self.state, self.commit, self._plan)
+        if what:
+            raise OutOfSyncError(what)
         self._writer = Writer(
             self._context,
             self.application,
@@ -225,7 +245,8 @@ class ApplicationRun:
     def _inventory_holds(self) -> bool:
         """Is what Redis knows of this application's objects what was applied by this very document?"""
         state = self.state
-        return bool(state.revision) and state.document == self._digest and not state.whole
+        cut_off = set(state.begun) - {self._tip}  # what such a run wrote, only the cluster knows
+        return bool(state.revision) and state.document == self._digest and not (state.whole or cut_off)
 
     async def _render(self, at: SourceAt) -> Output | None:
         return await render(self._context, self._cluster, self.application, at)
@@ -272,6 +293,7 @@ class ApplicationRun:
             self._context,
             self._writer,
             self._claims,
+            self.state.standing,
             owned=max(self.state.objects, len(self._plan.leaving)),
             approved=self.state.approved == self.commit,
         )
@@ -297,6 +319,9 @@ class ApplicationRun:
         if isinstance(error, HeldError):
             self._hold, self._rests = error.hold, True
             return
+        if isinstance(error, OutOfSyncError):
+            self._progress.record.phase, self._progress.record.waits = OUT_OF_SYNC, str(error)
+            return
         if isinstance(error, WaitingError):
             self._progress.record.waits = str(error)
             return
@@ -311,16 +336,21 @@ class ApplicationRun:
 
         :raises LeaseLostError: somebody else holds this application now.
         """
-        superseded, waits = self._progress.record.phase == "Superseded", bool(self._progress.record.waits)
+        superseded, unasked = (self._progress.record.phase == phase for phase in ("Superseded", OUT_OF_SYNC))
+        waits = bool(self._progress.record.waits) and not unasked
         retry_in = look_again_in(self.state.standing) if waits else self._retry_in()
-        phase = "Syncing" if superseded else "Waiting" if waits else self._ended_phase(retry_in)
+        phase = (
+            "Syncing" if superseded else "Waiting" if waits else OUT_OF_SYNC if unasked else self._ended_phase(retry_in)
+        )
         self._progress.record.phase = "Superseded" if superseded else phase
-        self._progress.record.errors = [str(error) for error in self._progress.errors[:100]]
+        self._progress.record.errors = [str(error) for error in self._progress.errors[:MOST_NAMED]]
         if phase == "RolledBack" and self._rests:
             self._progress.record.errors = [str(self._hold)]
+        self._progress.record.kept = _first(self._progress.record.kept)
+        self._progress.record.taken = _first(self._progress.record.taken)
         seconds = time.time() - self._progress.record.started
         self._progress.record.durations["total"] = round(seconds * 1000, 2)
-        complete = not (self._progress.errors or superseded or waits or self._rests)
+        complete = not (self._progress.errors or superseded or waits or unasked or self._rests)
         await self._save(phase, complete=complete)
         if complete:
             self._keep()
@@ -365,21 +395,23 @@ class ApplicationRun:
     async def _save(self, phase: str, *, complete: bool) -> None:
         health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
-        attempted = () if complete else self.state.attempted
-        if not complete and not self._rests:
-            attempted = (*dict.fromkeys((*attempted, self.commit)),)
+        attempted, untouched = self.state.attempted, self._rests or phase == OUT_OF_SYNC
+        if not untouched:
+            attempted = () if complete else (*dict.fromkeys((*attempted, self.commit)),)
         fields = {
             "phase": phase,
             "wanted": self.commit,
             "source": self.application.source.id,
+            "cluster": self.application.spec.destination.cluster,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
             "attempted": " ".join(attempted),
-            "attempts": "0" if complete or self._rests or phase == "Waiting" else str(self._attempts()),
+            "attempts": "0" if complete or untouched or phase == "Waiting" else str(self._attempts()),
             "standing": msgspec.json.encode(Standing() if complete else self._left_standing(phase)).decode(),
             "hold": self._hold.dump() if self._hold is not None else "",
             "yields": str(self.state.yields + 1) if self._progress.record.phase == "Superseded" else "0",
             "last": msgspec.json.encode(self._progress.record).decode(),
         }
+        fields |= grant(self.application, self.state, self.commit, complete=complete)
         if complete:
             inputs = self._desired.inputs
             fields |= {
@@ -399,6 +431,7 @@ class ApplicationRun:
             clean=self._trigger if complete or self._rests else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
+            ended=(self._tip, *self.state.begun) if complete else (self._tip,),
             **health,
         )
 
@@ -471,6 +504,11 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
+
+
+def _first(names: list[str]) -> list[str]:
+    more = len(names) - MOST_NAMED
+    return [*names[:MOST_NAMED], f"and {more} more"] if more > 0 else names
 
 
 def _has_hooks(rendered: Rendered) -> bool:

@@ -111,7 +111,7 @@ class Context:
         self.catalog: Catalog = directory.load()
         announce(self.catalog)
         self.repositories = Repositories(settings.data / "git", self.secrets)
-        self.clusters = Clusters(self.secrets)
+        self.clusters = Clusters(self.secrets, settings.installation)
         self.dependents = _dependents(self.catalog)
         self._charts = Charts(settings.charts, settings.data / "charts")
         self.renderer = Renderer(self.secrets, pull=self._charts.pull)

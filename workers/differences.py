@@ -175,7 +175,7 @@ class Comparison:
 
 def looking_at(access: ClusterAccess) -> ClusterAccess:
     """The same cluster, through a client that can't write."""
-    return ClusterAccess(access.document, DryRunClient.over(access.client))
+    return ClusterAccess(access.document, DryRunClient.over(access.client), access.installation)
 
 
 async def wanted_sources(context: Context, application: Application) -> list[SourceAt]:

@@ -24,7 +24,7 @@ from windlass.wire import raw, text
 from workers.desired import Desired, Output
 from workers.plan import Sketch
 from workers.render.plain import Manifest
-from workers.render.tree import SLICE_SECONDS
+from workers.slices import sliced
 
 log = structlog.get_logger(__name__)
 
@@ -188,12 +188,8 @@ async def collected(
         lines.update(before.lines)
         for sketch in desired.rendered.before:
             lines.pop(_name(sketch, 0), None)
-    slice_end = time.monotonic() + SLICE_SECONDS
-    for number, sketch in enumerate(desired.rendered.wanted):
+    async for number, sketch in sliced(enumerate(desired.rendered.wanted)):
         lines[_name(sketch, number if sketch.generated else 0)] = _line(desired, sketch)
-        if time.monotonic() >= slice_end:
-            await asyncio.sleep(0)
-            slice_end = time.monotonic() + SLICE_SECONDS
     return KeptSet(revision, revisions, lines)
 
 

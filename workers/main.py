@@ -25,6 +25,7 @@ from workers.report import Reporter
 from workers.rollback import Automatic
 from workers.services import kept_running
 from workers.sweeper import Sweeper
+from workers.tidying import Tidier
 from workers.watch.role import Watcher
 from workers.worker import WindlassWorker
 
@@ -75,6 +76,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
             services=[
                 context.warm,
                 context.tidy,
+                Tidier(context).run,
                 sweeper.sweep,
                 sweeper.retry,
                 sweeper.documents,

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from windlass import metrics
 from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application, Source
-from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
+from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WindlassError
 from windlass.queue import Busy, Hint, Run
 from windlass.semver import range_of
 from windlass.state import read_state, read_states
@@ -67,6 +67,9 @@ class Reconciler:
             except LeaseLostError as error:
                 log.error("source.lost", error=str(error))
                 return {"source": source, "outcome": "another worker has it"}
+            except SupersededError:
+                await self._context.queue.finish(run)  # what was pushed meanwhile is queued by it
+                return {"source": source, "outcome": "superseded"}
             except RedisError:
                 raise  # nothing can be recorded now: the job comes back
             except Exception as error:  # noqa: BLE001 - whatever it is, it must end up in the source's state, not in a lost job

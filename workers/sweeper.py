@@ -14,6 +14,8 @@ from windlass.documents.promotions import PromotionView
 from windlass.state import read_states
 from workers.application import document_digest
 from workers.context import Context
+from workers.dependencies import wake
+from workers.inventory import refused_by
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +73,7 @@ class Sweeper:
         """Follow the documents' directory, and look at the sources that they changed."""
         while True:
             await asyncio.sleep(DOCUMENTS_SECONDS)
-            before = self._context.catalog.queued
+            before, known = self._context.catalog.queued, self._context.catalog.applications
             if not await asyncio.to_thread(self._context.reload):
                 continue
             changed = [
@@ -81,6 +83,9 @@ class Sweeper:
             ]
             try:
                 await self._nudge(changed, "the documents changed")
+                for name in known.keys() - self._context.catalog.applications.keys():
+                    free = await refused_by(self._context.redis, name)
+                    await wake(self._context, free, f"{name} is gone")
             except RedisError as error:
                 log.warning("redis.unreachable", error=str(error))
 

@@ -127,6 +127,9 @@ def _remarks(one: state.ApplicationState) -> Iterator[str]:
         if one.last.waits:
             yield f"waits: {one.last.waits}"
     yield from (f"health: {name}: {why}" for name, why in one.health.unhealthy.items())
+    for cluster, count in one.left.items():
+        delete = f"`windlass delete {one.name} --cluster {cluster}` deletes them"
+        yield f"warning: {count} objects stay on {cluster}, which its document named before: {delete}"
     yield from (f"drift: {name}: {what}" for name, what in one.drift.objects.items())
     yield from (f"fight: {name}: {who}" for name, who in one.drift.fights.items())
 

@@ -32,7 +32,7 @@ async def delete_application(
         found = await deletion.look()
         hooked = await _hooks(deletion, context) if run_hooks else None
         _announce(deletion, found, hooked)
-        if dry_run or not (found.groups or found.kept) or not (yes or click.confirm("Delete them?")):
+        if dry_run or not (yes or click.confirm("Delete them?" if found.going else "Forget it?")):
             return 0
         done = await _delete(context, deletion, hooked)
         click.echo(f"{application}: {_count(deletion, found)}")

@@ -42,7 +42,6 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Repository": (("verify",),),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
-        ("sync", "automatic"),
         ("dependsOn",),
         ("ignore",),
         ("rollback",),  # it is below sync

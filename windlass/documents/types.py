@@ -140,12 +140,15 @@ class AccountRef(_Strict, frozen=True):
 
 
 class Destination(_Strict, frozen=True):
+    """Where the objects are. When ``cluster`` changes, those on the former one stay there, and `windlass status` says so."""
+
     cluster: str
     namespace: str | None = None  # for namespaced objects that name none
     service_account: str | AccountRef | None = None  # who reads and writes the objects; NAME or NAMESPACE:NAME
 
 
 class Sync(_Strict, frozen=True):
+    automatic: bool = True  # otherwise a commit is only compared, and drift reported: `windlass sync` applies it
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
     self_heal: bool = True  # undo what others change; otherwise only report it
@@ -155,6 +158,11 @@ class Sync(_Strict, frozen=True):
     timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
     ignore: tuple[IgnoreRule, ...] = ()  # fields that are left to others
     rollback: Literal["automatic"] | None = None  # to the last healthy revision, from one that stays unhealthy
+
+    @property
+    def heals(self) -> bool:
+        """Is drift undone without a person's word?"""
+        return self.automatic and self.self_heal
 
 
 class ApplicationSpec(_Strict, frozen=True):

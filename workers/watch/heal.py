@@ -105,7 +105,7 @@ class _Round:
         for suspect in suspects:
             self._results[suspect.key] = await self._look(suspect)
         drifted = [s for s in suspects if self._results[s.key].outcome is Outcome.REPORTED]
-        if drifted and self._application.spec.sync.self_heal:
+        if drifted and self._application.spec.sync.heals:
             await self._undo({suspect.key: suspect for suspect in drifted})
         elif ignoring := [s.key for s in drifted if self._ignore.of_key(ObjectKey.parse(s.key))]:
             await self._acquit(ignoring)

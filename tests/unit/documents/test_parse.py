@@ -238,7 +238,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
             "spec.webhook.secrets[0].secret",
         ),
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
-        ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
         ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
     ],
 )

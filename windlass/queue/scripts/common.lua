@@ -1,6 +1,7 @@
 -- Shared by every script: keys, and the one place where an RQ job is made.
 -- The job's hash is what RQ's own `Job.to_dict` writes; RQ reads uncompressed `data` too.
 local function source_key(source) return 'windlass:source:' .. source end
+local function app_key(name) return 'windlass:app:' .. name end
 local function lease_key(kind, name) return 'windlass:lease:' .. kind .. ':' .. name end
 local function text(value) if value then return value end return '' end
 local function number(value) return tonumber(value or '0') or 0 end

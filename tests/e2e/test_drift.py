@@ -300,11 +300,16 @@ def test_a_kind_that_comes_with_a_commit_is_watched_and_survives_its_definition_
         found = own.world.cluster.get(path)
         return found["spec"]["masts"] if found else None
 
+    def uid() -> object:
+        found = own.world.cluster.get(path)
+        return found["metadata"]["uid"] if found else None
+
     change, kind = {"spec": {"masts": 3}}, "application/merge-patch+json"
     control_plane.request("PATCH", path + "?fieldManager=kubectl-edit", change, content_type=kind)
     until(lambda: masts() == 2, own.world)
+    first = uid()
     control_plane.request("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.{group}")
-    until(lambda: masts() is None, own.world)
+    until(lambda: uid() != first, own.world)
     until(lambda: masts() == 2, own.world, 60)
     control_plane.request("PATCH", path + "?fieldManager=kubectl-edit", change, content_type=kind)
     until(lambda: masts() == 2, own.world, 60)

@@ -49,6 +49,8 @@ def test_a_rollout_becomes_healthy_fails_for_want_of_room_and_recovers_by_a_new_
     run = world.windlass.last_run(world.name)
     assert (run.phase, run.health) == ("Synced", "Healthy")
     assert run == world.runs()[0]
+    assert "applied +" in (way := world.windlass.run("status", world.name).stdout)
+    assert "healthy +" in way
 
     world.push({"manifests/d.yaml": deployment("web", cpu="10000")})
     found = becomes(world, "Degraded")

@@ -46,7 +46,7 @@ class Tidier:
     async def tidy(self) -> None:
         """Look at everything once."""
         catalog = self._context.catalog
-        await self._forget(SOURCE, catalog.sources.keys())
+        await self._forget(SOURCE, catalog.queued.keys())
         await self._forget(APPLICATION, catalog.applications.keys())
         for cluster in catalog.clusters:
             await self._release(cluster)

@@ -1,6 +1,8 @@
-"""Pushes of one changed object each, timed, and beside each what the same takes without Windlass.
+"""Pushes of one changed object each, timed; and beside each a push to a twin repository, to which only a script reacts.
 
-Both are measured in turns, so that whatever else the machine does falls on both.
+The limit is the git CLI's fetch of such a commit into a warm bare store, the bare renderer where there is one, and one warm
+bare server-side apply: in reaction to a webhook, as Windlass works (`limit_ms`, `ratio`), and on a forge that has come to
+rest (`rest_limit_ms`, `rest_ratio`). They take turns, so that whatever else the machine does falls on both.
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ from typing import Any, NamedTuple
 from benchmarks.bare import BareCluster, git
 from benchmarks.out import median, percentile, tell
 from benchmarks.processes import cpu_seconds
-from benchmarks.stage import Stage
+from benchmarks.reaction import LIMIT, Cost, Reaction, typical
 from tests.parts.git import WorkTree
 from tests.parts.windlass import Windlass
 
 ROUNDS = 30
 WARM_UP = 5
-LIMIT = "bench-limit"
-"""The namespace of the bare client's applies."""
+REST_SECONDS = 0.3  # the forge has done by then what it does after a push
 
 Events = asyncio.Queue[tuple[float, str, dict[str, Any]]]
+Render = Callable[[WorkTree], Awaitable[float]]
 
 
 class Change(NamedTuple):
@@ -34,29 +36,29 @@ class Change(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """One installation that follows one repository of a forge."""
+    """An installation that follows one repository of a forge (and, with its webhook, what comes of a twin's pushes)."""
 
-    parts: Stage
     bare: BareCluster
     windlass: Windlass
     work: WorkTree
-    url: str
+    twin: WorkTree
+    reaction: Reaction
     namespace: str
     name: str  # of repository and application
 
 
 class Times(NamedTuple):
-    """Milliseconds (and seconds of CPU) of each round."""
+    """Seconds of each round."""
 
     pushes: list[float]
     arrivals: list[float]
-    fetches: list[float]
+    reactions: list[Cost]
+    rests: list[Cost]
     renders: list[float]
-    applies: list[float]
     cpu: list[float]
 
 
-async def until(bare: BareCluster, windlass: Windlass, namespace: str, size: int) -> None:
+async def applied(bare: BareCluster, windlass: Windlass, namespace: str, size: int) -> None:
     """The first sync is over."""
     deadline = time.monotonic() + 600
     while await bare.count(namespace) < size:
@@ -66,36 +68,35 @@ async def until(bare: BareCluster, windlass: Windlass, namespace: str, size: int
     await asyncio.sleep(2)
 
 
-async def rounds(
-    on: Pushed, change: Callable[[int, str], Change], render: Callable[[], Awaitable[float]] | None = None
-) -> Times:
-    """Push `change(number, value)` again and again. ``render``: the seconds of the bare program on the work tree."""
-    mirror = on.parts.folder / f"{on.name}-mirror.git"
-    await git("clone", "-q", "--bare", on.url, str(mirror))
-    await on.bare.create_namespace(LIMIT)
+async def rounds(on: Pushed, change: Callable[[int, str], Change], render: Render | None = None) -> Times:
+    """Push `change(number, value)` again and again. ``render``: the seconds of the bare program on a work tree."""
     times, pids = Times([], [], [], [], [], []), on.windlass.pids
+    await on.bare.create_namespace(LIMIT)
     async with on.bare.watch(on.namespace) as events:
         for number in range(ROUNDS + WARM_UP):
             changed = change(number, f"{number}-{time.time()}")
             before = cpu_seconds(pids)
-            commit = on.work.commit(changed.files, f"change {changed.name}")
-            await git("push", "-q", "origin", "main", cwd=on.work.path)
-            pushed = time.time()
-            applied = await event(events, changed)
-            await asyncio.sleep(0.3)
-            used = cpu_seconds(pids) - before
-            received = await asyncio.to_thread(on.windlass.received, on.name, commit)
-            fetch = await git("fetch", "-q", "--no-tags", on.url, f"{commit}:refs/heads/main", cwd=mirror)
-            rendered = await render() if render is not None else 0.0
-            apply = await on.bare.apply_config_map(LIMIT, "limit", {"value": changed.value})
-            if number >= WARM_UP:
-                times.pushes.append((applied - pushed) * 1000)
-                times.arrivals.append((applied - received) * 1000)
-                times.fetches.append(fetch * 1000)
-                times.renders.append(rendered * 1000)
-                times.applies.append(apply * 1000)
-                times.cpu.append(used)
-    return times
+            commit, pushed = await _push(on.work, changed)
+            at = await event(events, changed)
+            await asyncio.sleep(REST_SECONDS)
+            times.cpu.append(cpu_seconds(pids) - before)
+            times.pushes.append(at - pushed)
+            times.arrivals.append(at - await asyncio.to_thread(on.windlass.received, on.name, commit))
+            commit, _ = await _push(on.twin, changed)
+            times.reactions.append(await on.reaction.cost(commit, changed.value))
+            times.renders.append(await render(on.twin) if render is not None else 0.0)
+            await asyncio.sleep(REST_SECONDS)
+            resting = change(number, f"{changed.value}, at rest")
+            commit, _ = await _push(on.twin, resting)
+            times.rests.append(await on.reaction.cost(commit, resting.value, rest=REST_SECONDS))
+    return Times(*(values[WARM_UP:] for values in times))
+
+
+async def _push(tree: WorkTree, changed: Change) -> tuple[str, float]:
+    """Returns the commit, and when the push had ended."""
+    commit = tree.commit(changed.files, f"change {changed.name}")
+    await git("push", "-q", "origin", "main", cwd=tree.path)
+    return commit, time.time()
 
 
 async def event(events: Events, changed: Change) -> float:
@@ -107,21 +108,22 @@ async def event(events: Events, changed: Change) -> float:
                 return arrived
 
 
-def tell_times(measure: str, size: int, times: Times, **more: object) -> None:
-    """The medians, and their ratio to the limit."""
-    rendering = {"limit_render_ms": median(times.renders)} if any(times.renders) else {}
-    limit = median(times.fetches) + median(times.renders) + median(times.applies)
+def tell_times(measure: str, size: int, times: Times) -> None:
+    """The medians, and their ratios to the limits."""
+    took, render = median(times.arrivals), median(times.renders)
+    limit, rest = typical(times.reactions), typical(times.rests)
     tell(
         measure,
         n=size,
-        p50_ms=median(times.arrivals),
-        p90_ms=percentile(times.arrivals, 0.9),
-        push_p50_ms=median(times.pushes),
-        limit_fetch_ms=median(times.fetches),
-        **rendering,
-        limit_apply_ms=median(times.applies),
-        limit_ms=limit,
-        ratio=median(times.arrivals) / limit,
+        p50_ms=took * 1000,
+        p90_ms=percentile(times.arrivals, 0.9) * 1000,
+        push_p50_ms=median(times.pushes) * 1000,
+        limit_fetch_ms=limit.fetch * 1000,
+        **({"limit_render_ms": render * 1000} if render else {}),
+        limit_apply_ms=limit.apply * 1000,
+        limit_ms=(sum(limit) + render) * 1000,
+        ratio=took / (sum(limit) + render),
+        rest_limit_ms=(sum(rest) + render) * 1000,
+        rest_ratio=took / (sum(rest) + render),
         rounds=ROUNDS,
-        **more,
     )

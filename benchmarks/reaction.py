@@ -18,6 +18,8 @@ from benchmarks.bare import BareCluster, git
 from benchmarks.out import median
 
 LONGEST_SECONDS = 60
+LIMIT = "bench-limit"
+"""The namespace of the bare applies."""
 
 
 class Cost(NamedTuple):
@@ -67,7 +69,7 @@ class Reaction:
             started = time.perf_counter()
         await git("fetch", "-q", "--no-tags", self._url, f"{commit}:refs/heads/main", cwd=self._mirror)
         fetched = time.perf_counter()
-        return Cost(fetched - started, await self._bare.apply_config_map("bench-limit", "limit", {"value": value}))
+        return Cost(fetched - started, await self._bare.apply_config_map(LIMIT, "limit", {"value": value}))
 
     async def _arrived(self, _: web.Request) -> web.Response:
         self._arrivals.put_nowait(time.perf_counter())

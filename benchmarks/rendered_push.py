@@ -16,7 +16,8 @@ import yaml
 
 from benchmarks.bare import BareCluster
 from benchmarks.push_to_applied import config_map
-from benchmarks.pushes import Change, Pushed, rounds, tell_times, until
+from benchmarks.pushes import Change, Pushed, applied, rounds, tell_times
+from benchmarks.reaction import Reaction
 from benchmarks.stage import Stage, stage
 from tests.parts.build import binary
 from tests.parts.windlass import application, cluster, repository
@@ -113,6 +114,7 @@ async def _with(parts: Stage, bare: BareCluster, rendered: Rendered) -> None:
     path = os.pathsep.join([*(str(binary(program).parent) for program in PROGRAMS), os.environ["PATH"]])
     await bare.create_namespace(namespace)
     remote, work = parts.create_repository(name, rendered.files)
+    twin_remote, twin = parts.create_repository(f"{name}-twin", rendered.files)
     windlass = parts.windlass(name, PATH=path)
     try:
         document: dict[str, Any] = application(name, repository=name, path=rendered.path, namespace=namespace)
@@ -121,9 +123,11 @@ async def _with(parts: Stage, bare: BareCluster, rendered: Rendered) -> None:
         windlass.start()
         await asyncio.sleep(3)
         parts.forge.create_webhook(name, f"{windlass.url}/webhooks/{name}", windlass.secret)
-        await until(bare, windlass, namespace, OBJECTS)
-        on = Pushed(parts, bare, windlass, work, remote.clone_url, namespace, name)
-        times = await rounds(on, rendered.change, lambda: _bare(rendered.command, work.path, path))
+        await applied(bare, windlass, namespace, OBJECTS)
+        async with Reaction(bare, twin_remote.clone_url, parts.folder / f"{name}-mirror.git") as reaction:
+            parts.forge.create_webhook(f"{name}-twin", reaction.webhook, "unused")
+            on = Pushed(bare, windlass, work, twin, reaction, namespace, name)
+            times = await rounds(on, rendered.change, lambda tree: _bare(rendered.command, tree.path, path))
         tell_times(rendered.measure, OBJECTS, times)
     finally:
         windlass.stop()

@@ -14,6 +14,7 @@ from benchmarks.deliveries import deliver
 from benchmarks.out import median, percentile, tell
 from benchmarks.push_to_applied import config_map
 from benchmarks.pushes import Change, Events, event
+from benchmarks.reaction import LIMIT
 from benchmarks.stage import Stage, stage
 from tests.parts.git import WorkTree
 from tests.parts.windlass import Windlass, application, cluster, repository
@@ -110,7 +111,7 @@ async def _every(events: Events, value: str) -> float:
 async def _single(parts: Stage, bare: BareCluster, windlass: Windlass, work: WorkTree, url: str) -> None:
     mirror = parts.folder / f"{NAME}-mirror.git"
     await git("clone", "-q", "--bare", url, str(mirror))
-    await bare.create_namespace("bench-limit")
+    await bare.create_namespace(LIMIT)
     arrivals, fetches, applies = list[float](), list[float](), list[float]()
     async with bare.watch(NAME) as events:
         for number in range(SINGLE_ROUNDS + WARM_UP):
@@ -123,7 +124,7 @@ async def _single(parts: Stage, bare: BareCluster, windlass: Windlass, work: Wor
             applied = await event(events, change)
             await asyncio.sleep(0.2)
             fetch = await git("fetch", "-q", "--no-tags", url, f"{commit}:refs/heads/main", cwd=mirror)
-            apply = await bare.apply_config_map("bench-limit", "limit", {"value": value})
+            apply = await bare.apply_config_map(LIMIT, "limit", {"value": value})
             if number >= WARM_UP:
                 arrivals.append((applied - received) * 1000)
                 fetches.append(fetch * 1000)

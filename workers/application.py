@@ -23,18 +23,18 @@ from windlass.errors import (
     OutOfSyncError,
     PermanentError,
     SupersededError,
-    TransientError,
     WaitingError,
 )
 from windlass.health import HealthState, begun, nothing_to_wait_for
 from windlass.hold import Hold
 from windlass.queue import Lease
-from windlass.state import ApplicationState, RunRecord, Standing
+from windlass.state import ApplicationState, RunRecord
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing, wake
 from workers.desired import Changes, Desired, Output, Rendering, SourceAt, desired, everything
+from workers.ending import Ending, Verdict, as_error, ending, is_repeated, named
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
 from workers.health import has_health
@@ -43,28 +43,21 @@ from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.keys import ObjectKey
-from workers.manual import OUT_OF_SYNC, grant, withheld
+from workers.manual import grant, withheld
 from workers.moved import note_move
-from workers.plan import ObjectError, Plan
+from workers.plan import Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
 from workers.render.tree import Rendered
 from workers.rendering import render
-from workers.rollout import Rollout, hooks_digest, look_again_in, wait_for
+from workers.rollout import Rollout, hooks_digest, wait_for
 from workers.slices import sliced
 from workers.writes import Progress, Writer
 
 MOST_WARNINGS = 20
 """Warnings that a run's record keeps."""
-MOST_NAMED = 100
-"""Errors, objects kept and fields taken that a run's record names."""
 log = structlog.get_logger(__name__)
 
-MAX_ATTEMPTS = 12
-"""Runs in a row that fail on one commit before it is left to the next one."""
-FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
-LONGEST_AWAY = 30.0
-"""Seconds until a cluster that is away is asked for again; for as long as it takes, since to ask costs next to nothing."""
 MAX_YIELDS = 3
 """After so many runs in a row that gave way to a newer commit, one is finished: nobody starves."""
 ATTEMPTS_REMEMBERED = 10
@@ -128,11 +121,12 @@ class ApplicationRun:
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._away = self._waits_for_health = False
+        self._cause: BaseException | None = None  # what cut it short
+        self._waits_for_health = False
         self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
-        self._hold, self._rests = Hold.load(state.hold), False
+        self._hold = Hold.load(state.hold)
         self._rendering: Rendering = self._render
         self._claims = Claims(
             context.redis,
@@ -312,104 +306,63 @@ class ApplicationRun:
         self._progress.record.durations.update(durations)
 
     def fail(self, error: BaseException) -> None:
-        """An error of the whole run, not of one object."""
-        if isinstance(error, SupersededError):
-            self._progress.record.phase = "Superseded"
-            return
+        """An error of the whole run, not of one object; or what else cut it short."""
+        self._cause = error
         if isinstance(error, HeldError):
-            self._hold, self._rests = error.hold, True
-            return
-        if isinstance(error, OutOfSyncError):
-            self._progress.record.phase, self._progress.record.waits = OUT_OF_SYNC, str(error)
-            return
-        if isinstance(error, WaitingError):
+            self._hold = error.hold
+        elif isinstance(error, OutOfSyncError | WaitingError):
             self._progress.record.waits = str(error)
-            return
-        self._away = isinstance(error, TransientError)
-        retry = not isinstance(error, PermanentError) and getattr(error, "retryable", True)
-        self._progress.errors.append(
-            ObjectError("", self.application.name, 0, str(error) or type(error).__name__, retry=retry)
-        )
+        elif reported := as_error(error, self.application.name):
+            self._progress.errors.append(reported)
 
     async def finish(self) -> Outcome:
         """Record what came of it, under the lease: a run that lost it records nothing.
 
         :raises LeaseLostError: somebody else holds this application now.
         """
-        superseded, unasked = (self._progress.record.phase == phase for phase in ("Superseded", OUT_OF_SYNC))
-        waits = bool(self._progress.record.waits) and not unasked
-        retry_in = look_again_in(self.state.standing) if waits else self._retry_in()
-        phase = (
-            "Syncing" if superseded else "Waiting" if waits else OUT_OF_SYNC if unasked else self._ended_phase(retry_in)
-        )
-        self._progress.record.phase = "Superseded" if superseded else phase
-        self._progress.record.errors = [str(error) for error in self._progress.errors[:MOST_NAMED]]
-        if phase == "RolledBack" and self._rests:
-            self._progress.record.errors = [str(self._hold)]
-        self._progress.record.kept = _first(self._progress.record.kept)
-        self._progress.record.taken = _first(self._progress.record.taken)
-        seconds = time.time() - self._progress.record.started
-        self._progress.record.durations["total"] = round(seconds * 1000, 2)
-        complete = not (self._progress.errors or superseded or waits or unasked or self._rests)
-        await self._save(phase, complete=complete)
-        if complete:
+        record, errors = self._progress.record, self._progress.errors
+        ended = ending(self.state, self.commit, errors, self._cause, self._hold)
+        record.phase, record.errors = ended.said, named(errors)
+        if ended.verdict is Verdict.RESTS and ended.phase == "RolledBack":
+            record.errors = [str(self._hold)]
+        record.kept, record.taken = named(record.kept), named(record.taken)
+        seconds = time.time() - record.started
+        record.durations["total"] = round(seconds * 1000, 2)
+        await self._save(ended)
+        if ended.complete:
             self._keep()
-        metrics.run_ended(self._progress.record)
+        metrics.run_ended(record)
         log.info(
             "application.reconciled",
             application=self.application.name,
             revision=self.commit,
-            phase=self._progress.record.phase,
-            applied=self._progress.record.applied,
-            pruned=self._progress.record.pruned,
-            unchanged=self._progress.record.unchanged,
-            waits=self._progress.record.waits or None,
-            errors=self._progress.record.errors[:5],
-            durations=self._progress.record.durations,
+            phase=record.phase,
+            applied=record.applied,
+            pruned=record.pruned,
+            unchanged=record.unchanged,
+            waits=record.waits or None,
+            errors=record.errors[:5],
+            durations=record.durations,
         )
-        return Outcome(
-            self.application.name,
-            self.application.spec.destination.cluster,
-            self._progress.record.phase,
-            tuple(self._progress.record.errors),
-            0.0 if superseded else retry_in,
-            seconds,
-        )
+        cluster = self.application.spec.destination.cluster
+        return Outcome(self.application.name, cluster, record.phase, tuple(record.errors), ended.retry_in, seconds)
 
-    def _ended_phase(self, retry_in: float | None) -> str:
-        if self._progress.errors:
-            return "Failed" if retry_in is None else "Retrying"
-        return "Synced" if self._hold is None else "RolledBack" if self._hold.automatic else "Held"
-
-    def _retry_in(self) -> float | None:
-        """Seconds until the failed objects are tried again; None: only a new commit can help, or nothing failed."""
-        if not any(error.retry for error in self._progress.errors):
-            return None
-        if self._attempts() > MAX_ATTEMPTS:
-            return LONGEST_AWAY if self._away else None
-        return float(min(FIRST_RETRY * 2 ** (self._attempts() - 1), LONGEST_AWAY if self._away else LONGEST_RETRY))
-
-    def _attempts(self) -> int:
-        return self.state.attempts + 1 if self.state.wanted == self.commit else 1
-
-    async def _save(self, phase: str, *, complete: bool) -> None:
+    async def _save(self, ended: Ending) -> None:
+        complete, record = ended.complete, self._progress.record
         health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
-        attempted, untouched = self.state.attempted, self._rests or phase == OUT_OF_SYNC
-        if not untouched:
-            attempted = () if complete else (*dict.fromkeys((*attempted, self.commit)),)
         fields = {
-            "phase": phase,
+            "phase": ended.phase,
             "wanted": self.commit,
             "source": self.application.source.id,
             "cluster": self.application.spec.destination.cluster,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
-            "attempted": " ".join(attempted),
-            "attempts": "0" if complete or untouched or phase == "Waiting" else str(self._attempts()),
-            "standing": msgspec.json.encode(Standing() if complete else self._left_standing(phase)).decode(),
+            "attempted": " ".join(ended.attempted),
+            "attempts": str(ended.attempts),
+            "standing": msgspec.json.encode(ended.standing).decode(),
             "hold": self._hold.dump() if self._hold is not None else "",
-            "yields": str(self.state.yields + 1) if self._progress.record.phase == "Superseded" else "0",
-            "last": msgspec.json.encode(self._progress.record).decode(),
+            "yields": str(self.state.yields + 1) if ended.verdict is Verdict.SUPERSEDED else "0",
+            "last": msgspec.json.encode(record).decode(),
         }
         fields |= grant(self.application, self.state, self.commit, complete=complete)
         if complete:
@@ -427,8 +380,8 @@ class ApplicationRun:
             state=fields,
             set_objects=self._progress.done,
             drop_objects=self._progress.gone,
-            history=b"" if self._again() else msgspec.json.encode(self._progress.record),
-            clean=self._trigger if complete or self._rests else None,
+            history=b"" if is_repeated(self.state, record, ended, self._cause) else msgspec.json.encode(record),
+            clean=self._trigger if complete or ended.verdict is Verdict.RESTS else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
             ended=(self._tip, *self.state.begun) if complete else (self._tip,),
@@ -447,20 +400,6 @@ class ApplicationRun:
             everything=lambda: self._read(everything),
             before=self.state.revision,
         )
-
-    def _again(self) -> bool:
-        """Is this one of many retries (as while a cluster is away) that came to nothing new? History holds it once."""
-        last, record = self.state.last, self._progress.record
-        same = last is not None and (last.revision, last.errors) == (record.revision, record.errors)
-        still = self._away or bool(record.waits) or self._attempts() > MAX_ATTEMPTS
-        return same and not record.applied and still
-
-    def _left_standing(self, phase: str) -> Standing:
-        """Who fails no longer waits for anything; what is known of hooks and health stays."""
-        standing = self.state.standing
-        if phase != "Waiting":
-            standing.awaits, standing.why = [], ""
-        return standing
 
     def _health(self, *, complete: bool) -> HealthNews:
         """What the objects that are about to be recorded mean for the application's health (`windlass.health`)."""
@@ -504,11 +443,6 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
-
-
-def _first(names: list[str]) -> list[str]:
-    more = len(names) - MOST_NAMED
-    return [*names[:MOST_NAMED], f"and {more} more"] if more > 0 else names
 
 
 def _has_hooks(rendered: Rendered) -> bool:

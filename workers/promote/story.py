@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from redis.exceptions import RedisError
 
 from windlass.documents.promotions import PromotionView
-from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
 from windlass.forges.pulls import PullRequest, PullRequests, Wanted
-from windlass.queue import Busy, Run
+from windlass.queue import Run
 from windlass.queue.promotions import Image, images
 from windlass.tag_policy import Policy
 from workers.context import Context
+from workers.jobs import serve
 from workers.promote import words
 from workers.promote.contract import Proposal, Propose
 from workers.promote.forge import ForgeAccess
@@ -31,7 +30,6 @@ from workers.promote.state import DECIDED, PromotionState, PromotionStore
 log = structlog.get_logger(__name__)
 
 DOCUMENTS_PATIENCE = 120.0
-FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
 LOOK_SECONDS = 60.0
 """Between two looks at an open pull request, where no event told of it."""
 GATE_SECONDS = 15.0
@@ -58,32 +56,7 @@ class Promoter:
 
     async def promote(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Bring the promotion as far as it can go now; answers with a summary for the job's result."""
-        run = await self._begin(job_id, source)
-        if run is None:
-            return {"promotion": source, "outcome": "nothing left to do"}
-        event = run.hints[-1].event if run.hints else ""
-        with structlog.contextvars.bound_contextvars(source=source, event_id=event or None, job=job_id):
-            try:
-                return await self._run(run, digest)
-            except asyncio.CancelledError:
-                await asyncio.shield(self._context.queue.hand_back(run))
-                raise
-            except LeaseLostError as error:
-                log.error("promotion.lost", error=str(error))
-                return {"promotion": source, "outcome": "another worker has it"}
-            except RedisError:
-                raise  # nothing can be recorded now: the job comes back
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must end up in the state, not in a lost job
-                return await self._failed(run, error)
-            finally:
-                run.lease.forget()
-
-    async def _begin(self, job_id: str, source: str) -> Run | None:
-        while True:
-            begun = await self._context.queue.begin(job_id, source)
-            if not isinstance(begun, Busy):
-                return begun
-            await asyncio.sleep(begun.wait_seconds)
+        return await serve(self._context.queue, job_id, source, lambda run: self._run(run, digest), _nothing_more)
 
     async def _view(self, source: str, digest: str) -> PromotionView | None:
         """The promotion as the documents have it; waits while this worker's documents are not those of the job."""
@@ -98,16 +71,6 @@ class Promoter:
                 return view
             if not self._context.reload():
                 await asyncio.sleep(1.0)
-
-    async def _failed(self, run: Run, error: Exception) -> dict[str, Any]:
-        permanent = isinstance(error, PermanentError)
-        retry_in = None if permanent else min(FIRST_RETRY * 2**run.attempts, LONGEST_RETRY)
-        if isinstance(error, TransientError) and error.retry_after is not None:
-            retry_in = error.retry_after
-        message = str(error) if isinstance(error, WindlassError) else f"{type(error).__name__}: {error}"
-        log.error("promotion.failed", error=message, retry_in=retry_in, exc_info=not isinstance(error, WindlassError))
-        await self._context.queue.finish(run, error=message, retry_in=retry_in)
-        return {"promotion": run.source, "outcome": "failed", "error": message}
 
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
         view = await self._view(run.source, digest)
@@ -283,3 +246,7 @@ def _of(state: PromotionState, pull: PullRequest) -> PromotionState:
     phase = {"merged": "Merged", "closed": "Declined", "open": "Proposed"}[pull.state]
     found = PromotionState(state.phase, state.image, pull.number, pull.url, pull.head, pull.merge, time.time())
     return msgspec.structs.replace(found, phase=phase)
+
+
+async def _nothing_more(run: Run, message: str) -> None:
+    """The state that the queue keeps of a promotion says it; there is no commit to say it on."""

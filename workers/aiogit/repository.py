@@ -39,7 +39,7 @@ from workers.aiogit.packs import OverBudgetError
 from workers.aiogit.signatures import Signatures
 from workers.aiogit.smart_http import SmartHttp, new_session
 from workers.aiogit.store import Store
-from workers.aiogit.trees import Entry, entries
+from workers.aiogit.trees import Entry, entries, lookup
 from workers.aiogit.unpack import PackStream, unpack_large, unpack_small
 
 log = structlog.get_logger(__name__)
@@ -288,6 +288,14 @@ class GitRepository:
         """
         with self._suspecting():
             return list(entries(self.store.tree(bytes.fromhex(tree))))
+
+    def entry(self, tree: str, name: str) -> Entry | None:
+        """The one called ``name`` in the folder with the id ``tree``, as it is written there; None: there is none.
+
+        :raises GitError: the folder is not here.
+        """
+        with self._suspecting():
+            return lookup(self.store.tree(bytes.fromhex(tree)), name.encode(errors="replace"))
 
     def blob(self, oid: str) -> bytes:
         """A file's content.

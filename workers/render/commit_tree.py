@@ -23,6 +23,7 @@ class Objects(Protocol):
 
     def tree_id(self, commit: str, path: str) -> str | None: ...
     def entries(self, tree: str) -> Sequence[Entry]: ...
+    def entry(self, tree: str, name: str) -> Entry | None: ...
     def blob(self, oid: str) -> bytes: ...
 
 
@@ -50,6 +51,7 @@ class CommitTree:
         self._objects = objects
         self._root = objects.tree_id(commit, "") or ""
         self._folders: dict[str, dict[str, Entry]] = {}
+        self._looked_up: dict[tuple[str, str], Entry | None] = {}
 
     def node(self, path: str) -> Node | None:
         """What is at ``path``; None: nothing.
@@ -61,7 +63,7 @@ class CommitTree:
         for depth, name in enumerate(steps):
             if kind != "folder":
                 return None
-            entry = self._entries(oid).get(name)
+            entry = self._entry(oid, name)
             if entry is None:
                 return None
             at = "/".join(steps[: depth + 1])
@@ -125,6 +127,15 @@ class CommitTree:
                     waiting.append((path, entry.oid.hex(), depth + 1))
                 else:
                     yield path, entry.oid.hex()
+
+    def _entry(self, tree: str, name: str) -> Entry | None:
+        """One name: a large folder that nobody has listed is not taken apart for it."""
+        listed = self._folders.get(tree)
+        if listed is not None:
+            return listed.get(name)
+        if (tree, name) not in self._looked_up:
+            self._looked_up[tree, name] = self._objects.entry(tree, name)
+        return self._looked_up[tree, name]
 
     def _entries(self, tree: str) -> dict[str, Entry]:
         known = self._folders.get(tree)

@@ -27,6 +27,9 @@ class Objects:
     def entries(self, tree: str) -> Sequence[Entry]:
         return self.trees[tree]
 
+    def entry(self, tree: str, name: str) -> Entry | None:
+        return next((entry for entry in self.trees[tree] if entry.name == name.encode()), None)
+
     def blob(self, oid: str) -> bytes:
         self.reads.append(oid)
         return self.blobs[oid]

@@ -326,3 +326,14 @@ def test_where_the_manifest_is_not_to_be_had_a_whole_run_undoes_the_drift(own: P
     own.delete("lost")
     until(lambda: own.value("lost") == "git", own.world)
     assert "drift.whole_run" in own.world.windlass.log("worker")
+
+
+def test_an_api_server_that_restarts_is_watched_again(own: Person, control_plane: ControlPlane) -> None:
+    """What changes as soon as it is back is seen, whether the watch was there already or not."""
+    own.have("a")
+    control_plane.stop_apiserver()
+    time.sleep(1)
+    control_plane.start_apiserver()
+    for number in range(3):
+        own.edit("a", {"data": {"value": f"by hand {number}"}})
+        until(lambda: own.value("a") == "git", own.world, 60)

@@ -1,7 +1,6 @@
 """A reference of an image as it is written somewhere, in its parts: one can be replaced, and the others stay as written.
 
 What images mean by their names, and when two names are one image, `windlass.registries.names` says. Pure.
-Grammar: github.com/distribution/reference.
 """
 
 from __future__ import annotations
@@ -9,10 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from windlass.registries.names import DIGEST, TAG, image_name
+from windlass.registries.names import DIGEST, TAG, parse_reference
 
-LONGEST = 1024
-_REFERENCE = re.compile(rf"(?P<written>[^@\s]+?)(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?", re.ASCII)
 _TAG, _DIGEST = re.compile(TAG, re.ASCII), re.compile(DIGEST, re.ASCII)
 
 
@@ -30,9 +27,13 @@ class ImageReference(NamedTuple):
 
 def parse_image(text: str) -> ImageReference | None:
     """``[registry/]repository[:tag][@digest]`` in its parts; None if it is no reference."""
-    match = _REFERENCE.fullmatch(text) if len(text) <= LONGEST else None
-    name = image_name(match["written"]) if match else None
-    return ImageReference(name, match["written"], match["tag"] or "", match["digest"] or "") if match and name else None
+    found = parse_reference(text)
+    if found is None:
+        return None
+    rest = text.removesuffix(f"@{found.digest}") if found.digest else text
+    return ImageReference(
+        found.name, rest.removesuffix(f":{found.tag}") if found.tag else rest, found.tag, found.digest
+    )
 
 
 def valid_tag(text: str) -> bool:

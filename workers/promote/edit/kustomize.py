@@ -15,7 +15,7 @@ from workers.promote.edit.model import EditError, Wanted
 from workers.promote.edit.pages import Page, below, items, lookup, scalar, text_at
 from workers.promote.edit.places import Add as AddPair
 from workers.promote.edit.places import Change, Fields, Set
-from workers.promote.edit.scalars import Written, end_of_pair, is_json, on_own_line, shown
+from workers.promote.edit.scalars import Written, end_of_pair, on_own_line, shown
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 KEYS = ("newTag", "digest")
@@ -77,10 +77,10 @@ def _place(page: Page, root: MappingNode, fields: dict[str, str]) -> Written:
         return _with_images(page, root, fields)
     if found.flow_style:
         at = found.end_mark.index - 1
-        return Written(at, at, (", " if found.value else "") + _flow(text, fields))
+        return Written(at, at, (", " if found.value else "") + _flow(fields, quoted=_is_quoted(text, root)))
     end = end_of_pair(text, *next(pair for pair in root.value if pair[1] is found))
     dash = " " * found.start_mark.column
-    return on_own_line(text, end, _block(text, end, dash, fields))
+    return on_own_line(text, end, _block(text, dash, fields))
 
 
 def _with_images(page: Page, root: MappingNode, fields: dict[str, str]) -> Written:
@@ -89,22 +89,28 @@ def _with_images(page: Page, root: MappingNode, fields: dict[str, str]) -> Writt
     key, value = root.value[-1]
     end, text = end_of_pair(page.text, key, value), page.text
     if root.flow_style:
-        name = json.dumps("images") if is_json(text) and text[key.start_mark.index] == '"' else "images"
-        return Written(end, end, f", {name}: [{_flow(text, fields)}]")
+        quoted = _is_quoted(text, root)
+        return Written(end, end, f", {_key('images', quoted)}: [{_flow(fields, quoted=quoted)}]")
     indent = " " * key.start_mark.column
-    return on_own_line(text, end, f"{indent}images:{_newline(text)}{_block(text, end, indent, fields)}")
+    return on_own_line(text, end, f"{indent}images:{_newline(text)}{_block(text, indent, fields)}")
 
 
-def _flow(text: str, fields: dict[str, str]) -> str:
-    quoted = is_json(text)
-    pairs = (
-        f"{json.dumps(key) if quoted else key}: {shown(text, value, number=quoted)}" for key, value in fields.items()
-    )
+def _is_quoted(text: str, root: MappingNode) -> bool:
+    """Are the file's keys in quotes, as in JSON?"""
+    return text[root.value[0][0].start_mark.index] == '"'
+
+
+def _key(name: str, quoted: bool) -> str:
+    return json.dumps(name) if quoted else name
+
+
+def _flow(fields: dict[str, str], *, quoted: bool) -> str:
+    pairs = (f"{_key(key, quoted)}: {json.dumps(value) if quoted else shown(value)}" for key, value in fields.items())
     return "{" + ", ".join(pairs) + "}"
 
 
-def _block(text: str, end: int, dash: str, fields: dict[str, str]) -> str:
-    lines = [f"{key}: {shown(text, value)}" for key, value in fields.items()]
+def _block(text: str, dash: str, fields: dict[str, str]) -> str:
+    lines = [f"{key}: {shown(value)}" for key, value in fields.items()]
     return f"{dash}- " + f"{_newline(text)}{dash}  ".join(lines)
 
 

@@ -69,9 +69,10 @@ def rewritten(text: str, node: ScalarNode, new: str) -> Written:
         return Written(start, end, "'" + new.replace("'", "''") + "'")
     if node.style == '"':
         return Written(start, end, json.dumps(new))
+    value = shown(new, quoted=not is_text(node) and is_json(text))
     if not node.value:
-        return Written(end, end, ("" if text[end - 1 : end].isspace() else " ") + shown(text, new, number=True))
-    return Written(start, end, shown(text, new, number=not is_text(node)))
+        return Written(end, end, value if text[end - 1 : end].isspace() else f" {value}")
+    return Written(start, end, value)
 
 
 def _inner(text: str, node: ScalarNode) -> tuple[int, int]:
@@ -85,22 +86,20 @@ def _inner(text: str, node: ScalarNode) -> tuple[int, int]:
     return start, end
 
 
-def shown(text: str, value: str, *, number: bool = False) -> str:
-    """A value that is written where none, or (``number``) one that wasn't text, was: quoted if it must be.
-
-    In JSON everything is quoted; a file in flow style whose value was plain text is none.
-    """
-    quoted = not _WORD.fullmatch(value) or bool(_AMBIGUOUS.fullmatch(value))
+def shown(value: str, *, quoted: bool = False) -> str:
+    """A value as it is written where no quotes are: in quotes if it must be, or if ``quoted``."""
+    if not quoted:
+        quoted = not _WORD.fullmatch(value) or bool(_AMBIGUOUS.fullmatch(value))
     if not quoted:
         try:
             quoted = yaml_scalars.plain(value) != value
         except yaml_scalars.ScalarError:
             quoted = True
-    return json.dumps(value) if quoted or (number and is_json(text)) else value
+    return json.dumps(value) if quoted else value
 
 
 def is_json(text: str) -> bool:
-    """May the file be read as JSON? (Only looked at where something is written that stood in no quotes.)"""
+    """May the file be JSON, where only text in quotes is text? (One that has plain text somewhere is none.)"""
     return text.lstrip()[:1] in ("{", "[")
 
 
@@ -114,9 +113,9 @@ def added(text: str, mapping: Node, after: int, key: str, value: str) -> Written
     key_node, value_node = mapping.value[after]
     end = end_of_pair(text, key_node, value_node)
     if mapping.flow_style:
-        name = json.dumps(key) if text[key_node.start_mark.index] == '"' else key
-        return Written(end, end, f", {name}: {shown(text, value, number=True)}")
-    return on_own_line(text, end, " " * key_node.start_mark.column + f"{key}: {shown(text, value)}")
+        quoted = text[key_node.start_mark.index] == '"'
+        return Written(end, end, f", {json.dumps(key) if quoted else key}: {shown(value, quoted=quoted)}")
+    return on_own_line(text, end, " " * key_node.start_mark.column + f"{key}: {shown(value)}")
 
 
 def on_own_line(text: str, end: int, line: str) -> Written:

@@ -33,7 +33,7 @@ def _fields(node: MappingNode, path: str, key: str) -> Fields | None:
     tag, digest = lookup(node, "tag"), lookup(node, "digest")
     if (tag and not isinstance(tag.value, ScalarNode)) or (digest and not isinstance(digest.value, ScalarNode)):
         return None
-    for name_key in ("repository", "name", "image"):
+    for name_key in ("repository", "image", "name"):
         name = scalar(node, name_key)
         if name is None or not is_text(name):
             continue

@@ -30,7 +30,7 @@ from workers.promote.edit.model import by_path
 from workers.promote.history import Step, common, merge, steps, trailers
 from workers.promote.identity import Identity, Signer
 from workers.promote.push import RaceError, push
-from workers.render.tree import SLICE_SECONDS
+from workers.slices import SLICE_SECONDS
 
 log = structlog.get_logger(__name__)
 

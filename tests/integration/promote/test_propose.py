@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.parts.git import git
@@ -392,6 +393,7 @@ async def test_a_signed_commit_satisfies_our_own_verification(shop, people, kind
         again = await shop.propose(signer=signer, keep=False)
     finally:
         signer.close()
+    assert not [child for child in psutil.Process().children(recursive=True) if "gpg" in child.name()]
     assert again.outcome == "unchanged"
     policy = Policy((PublicKey(kind, people[kind].public.encode(), "keys[0]"),))
     assert await shop.repository.require_signed(f"refs/heads/{BRANCH}", made.commit, policy) == "keys[0]"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from windlass.documents import rules, syntax
+from windlass.documents.editing import Part, SigningKind
 from windlass.documents.promotion import MergeMethod, Mode, Promotion, PromotionSpec
 from windlass.documents.registry import Registry, RegistrySpec, RegistryType
 from windlass.documents.types import (
@@ -35,9 +36,11 @@ SPECS: dict[str, tuple[type[Any], type[Any]]] = {
 NOT_BUILT_KINDS = ("Pipeline",)
 CHOICES: dict[str | int, tuple[str, ...]] = {
     "forge": get_args(Forge),
+    "kind": get_args(SigningKind),
     "mode": get_args(Mode),
     "mergeMethod": get_args(MergeMethod),
     "order": get_args(Order),
+    "part": get_args(Part),
     "pin": ("tag", "digest"),
     "type": get_args(RegistryType),
 }

@@ -13,6 +13,7 @@ from typing import Literal
 from windlass import tag_policy
 from windlass.documents import ordering, syntax
 from windlass.documents.base import Strict
+from windlass.documents.editing import Commit, Edit, commit_violations, edit_violations
 from windlass.tag_policy import TagPolicy
 from windlass.yamls import Path
 
@@ -75,6 +76,8 @@ class PromotionSpec(Strict, frozen=True):
     target: Target
     policy: TagPolicy = TagPolicy()
     pin: Literal["tag", "digest"] = "tag"  # digest: TAG@DIGEST is written, and an image without a digest waits for one
+    edit: Edit = Edit()
+    commit: Commit = Commit()
     mode: Mode = "pullRequest"
     pull_request: PullRequest = PullRequest()
     gates: Gates = Gates()
@@ -112,6 +115,13 @@ def violations(document: Promotion) -> Iterator[tuple[Path, str]]:
         yield ("policy", *path), message
     for path, message in _pull_request(spec.pull_request, spec.target.branch):
         yield ("pullRequest", *path), message
+    for path, message in edit_violations(spec.edit):
+        yield ("edit", *path), message
+    for path, message in (
+        *commit_violations(spec.commit),
+        *_template("message", spec.commit.message, LONGEST_BODY, WORDS),
+    ):
+        yield ("commit", *path), message
     for path, message in _gates(document.name, spec.gates):
         yield ("gates", *path), message
 

@@ -96,6 +96,8 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
         yield from _cluster(document)
     elif isinstance(document, Promotion):
         yield from promotion.violations(document)
+        if document.spec.commit.signing is not None:
+            yield from _secret(document.spec.commit.signing.key, ("commit", "signing", "key"))
     elif isinstance(document, Registry):
         yield from registry.violations(document.spec)
         for index, ref in enumerate(document.spec.secrets):

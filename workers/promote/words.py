@@ -55,7 +55,9 @@ def title(promotion: Promotion, image: Image, previous: str) -> str:
 
 
 def message(promotion: Promotion, image: Image) -> str:
-    """The commit's: a subject and what it names."""
+    """The commit's: the document's words, else a subject and what it names."""
+    if promotion.spec.commit.message:
+        return filled(promotion.spec.commit.message, words(promotion, image))
     lines = [
         f"{promotion.name}: {words(promotion, image)['name']} {image.tag}",
         "",

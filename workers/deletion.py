@@ -133,6 +133,8 @@ class Deletion:
             await self.claims.release(known)
             keys = (state.application_key, state.objects_key, state.history_key, health_key)
             await self._context.redis.delete(*(key(self.name) for key in keys))
+            if self._context.keeping is not None:
+                await self._context.keeping.kept.forget(self.name)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Lease]:

@@ -20,6 +20,9 @@ from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
 from workers.context import Context
 from workers.polling import Poller
+from workers.promote.follow import Follower
+from workers.promote.proposer import Proposer
+from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
 from workers.report import Reporter
 from workers.rollback import Automatic
@@ -66,13 +69,15 @@ def watch(settings: Settings) -> None:
 async def _work(settings: Settings, fresh_redis: bool) -> None:
     async with _parts(settings, fresh_redis) as parts:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
+        proposer = Proposer(context.repositories, context.secrets)
+        promoter = Promoter(context, proposer)
         connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
             redis=parts.redis,
             keeper=parts.keeper,
-            functions={"reconcile": Reconciler(context, reporter).reconcile},
+            functions={"reconcile": Reconciler(context, reporter).reconcile, "promote": promoter.promote},
             services=[
                 context.warm,
                 context.tidy,
@@ -82,6 +87,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 sweeper.documents,
                 reporter.run,
                 Poller(context).run,
+                Follower(context).run,
                 parts.watch,
             ],
             ready=sweeper.looked.wait,
@@ -92,6 +98,8 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
             await worker.run()
         finally:
             connection.close()
+            await promoter.close()
+            proposer.close()
 
 
 async def _watch(settings: Settings) -> None:

@@ -1,5 +1,5 @@
 """A rollback that holds: which revision an application is kept at, and why. Written on its ApplySet's parent in the cluster,
-which is where it counts; Redis has a copy, so that a run needs no request to know."""
+which is where it counts; Redis has a copy, for people."""
 
 from __future__ import annotations
 

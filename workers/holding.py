@@ -1,7 +1,7 @@
 """What a rollback that holds means for a run: nothing to do, the kept set again, or the end of the hold.
 
-What must hold: the hold that counts is the one on the ApplySet's parent, in the cluster; Redis' copy only spares a look. So who
-writes Redis can neither roll an application back nor release it, and who empties it changes nothing.
+What must hold: the hold that counts is the one on the ApplySet's parent, in the cluster; Redis' copy only tells people of it. So
+who writes Redis can neither roll an application back nor release it, and who empties it changes nothing.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ async def held(
 
     :raises HeldError: it does, and all is as it should be. :raises PermanentError: its set can't be had.
     """
-    if state.revision and not state.hold:
-        return None
+    if state.revision and not state.hold and context.keeping is None:
+        return None  # where sets are kept, the parent is asked each time: Redis' word alone would not do
     parent = await applyset.read()
     hold = Hold.load(parent.hold) if parent is not None else None
     if hold is None:

@@ -101,7 +101,6 @@ def test_a_hold_outlives_redis_and_nobody_who_writes_redis_ends_it_or_reads_what
         assert b"the-canary" not in (connection.dump(key) or b""), key
 
     connection.hset(f"windlass:app:{world.name}", "hold", "")
-    connection.hset(f"windlass:app:{world.name}", "revision", "")
     world.deliver(world.work.commit_and_push({"manifests/a.yaml": config_map("a", "worse")}))
     until(lambda: phase(world) == "Held")
     assert world.value("a") == "good"

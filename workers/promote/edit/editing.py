@@ -185,7 +185,7 @@ def _splice(page: Page, change: Change) -> Splice:
         line, was = change.node.start_mark.line + 1, change.node.value
         return _made(page, rewritten(page.text, change.node, change.value), line, change.field, was, change.value)
     written = added(page.text, change.mapping, change.after, change.key, change.value)
-    line = page.text.count("\n", 0, written.start) + 1
+    line = change.mapping.value[change.after][0].start_mark.line + 1
     return _made(page, written, line, change.field, "", change.value)
 
 

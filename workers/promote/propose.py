@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -22,7 +22,7 @@ from workers.aiogit import GitRepository
 from workers.aiogit.errors import LimitExceededError, RefNotFoundError
 from workers.aiogit.locks import store_lock
 from workers.aiogit.proof import commit_parents, commit_tree
-from workers.promote.commit import Draft, commit, edited_tree, tree_of
+from workers.promote.commit import Draft, commit, edited_tree, time_of, tree_of
 from workers.promote.contract import Outcome, Proposal
 from workers.promote.edit import NothingToEditError, Splice, Wanted, applied, edited
 from workers.promote.edit.editing import is_candidate
@@ -58,7 +58,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """What to write, and what to say of it. ``at``: the event's time, seconds since the epoch, which the commit bears."""
+    """What to write, and what to say of it.
+
+    ``at``: the event's time, seconds since the epoch, which the commit bears; 0 if that is not known: the base's then.
+    """
 
     promotion: str
     wanted: Wanted
@@ -110,6 +113,8 @@ class _Look:
         if tip is not None:
             await self._repository.fetch(ref, tip, name=f"{self._pin}-branch")
         # No fetch from here on: it may need the store for itself.
+        if not self._draft.at:
+            self._draft = replace(self._draft, at=time_of(self._store, base))
         async with store_lock(self._repository.directory, exclusive=False):  # no gc while our objects have no ref
             splices = await self._edits(base)
             if not splices:

@@ -119,6 +119,13 @@ async def test_the_commit_says_who_made_it_and_when_the_image_came(shop):
     assert git("fsck", "--strict", cwd=shop.bare) == ""
 
 
+async def test_an_image_of_which_no_time_is_known_bears_the_bases(shop):
+    """As after Redis forgot everything: the pull request says which image it is, and not since when."""
+    made = await shop.propose(at=0.0)
+    assert shop.git("show", "-s", "--format=%ct", made.commit) == shop.git("show", "-s", "--format=%ct", "main")
+    assert (await shop.propose()).outcome == "unchanged"
+
+
 async def test_the_same_again_changes_nothing(shop):
     made = await shop.propose()
     before = len(shop.server.requests)

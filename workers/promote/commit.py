@@ -6,6 +6,7 @@ commit, to the bit (its time is the event's), so that who repeats a step repeats
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from workers.aiogit.trees import lookup, refusal
 from workers.promote.identity import Identity, Signer
 
 _ID_BYTES = 20
+_COMMITTED = re.compile(rb"^committer [^\n]*> ([0-9]{1,11}) [+-][0-9]{4}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,15 @@ def tree_of(store: Store, commit_id: str) -> bytes:
     :raises GitError: the commit is not here.
     """
     return commit_tree(store.commit(bytes.fromhex(commit_id)))
+
+
+def time_of(store: Store, commit_id: str) -> float:
+    """When a commit was made, in seconds since the epoch; 0 if it doesn't say.
+
+    :raises GitError: the commit is not here.
+    """
+    match = _COMMITTED.search(store.commit(bytes.fromhex(commit_id)).partition(b"\n\n")[0])
+    return float(match[1]) if match else 0.0
 
 
 def edited_tree(store: Store, tree: bytes, files: Mapping[str, bytes]) -> bytes:

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -22,7 +22,7 @@ from workers.aiogit import GitRepository
 from workers.aiogit.errors import LimitExceededError, RefNotFoundError
 from workers.aiogit.locks import store_lock
 from workers.aiogit.proof import commit_parents, commit_tree
-from workers.promote.commit import Draft, commit, edited_tree, tree_of
+from workers.promote.commit import Draft, commit, edited_tree, time_of, tree_of
 from workers.promote.contract import Outcome, Proposal
 from workers.promote.edit import NothingToEditError, Splice, Wanted, applied, edited
 from workers.promote.edit.editing import is_candidate
@@ -58,7 +58,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """What to write, and what to say of it. ``at``: the event's time, seconds since the epoch, which the commit bears."""
+    """What to write, and what to say of it.
+
+    ``at``: the event's time, seconds since the epoch, which the commit bears; 0 if that is not known: the base's then.
+    """
 
     promotion: str
     wanted: Wanted
@@ -107,13 +110,17 @@ class _Look:
         if base is None:
             raise RefNotFoundError(f"{self._repository.address} has no branch {target.base}")
         await self._repository.fetch(base_ref, base, name=f"{self._pin}-base")
+        if tip is not None:
+            await self._repository.fetch(ref, tip, name=f"{self._pin}-branch")
+        # No fetch from here on: it may need the store for itself.
+        if not self._draft.at:
+            self._draft = replace(self._draft, at=time_of(self._store, base))
         async with store_lock(self._repository.directory, exclusive=False):  # no gc while our objects have no ref
             splices = await self._edits(base)
             if not splices:
                 return Proposal(target.branch, base, base, (), "unchanged")
             if tip is None or target.branch == target.base:
                 return await self._anew(base, base if tip else None, splices, "created")
-            await self._repository.fetch(ref, tip, name=f"{self._pin}-branch")
             return await self._onto(base, tip, splices)
 
     async def _onto(self, base: str, tip: str, splices: Sequence[Splice]) -> Proposal:
@@ -159,21 +166,23 @@ class _Look:
 
     async def _kept(self, base: str, tip: str, there: Sequence[Step], splices: Sequence[Splice]) -> Proposal:
         """Ours on top of theirs; the base is merged in if it moved on."""
-        if any(step.image == self._change.image for step in there) and await self._merges(base, tip):
-            return self._proposed(
-                tip, base, splices, "unchanged"
-            )  # what they made of this very image since is their word
+        newest = next((step.image for step in there if step.ours), "")
+        proposed, merges = newest == self._change.image, await self._merges(base, tip)
+        if proposed and merges:
+            return self._proposed(tip, base, splices, "unchanged")  # what they made of this very image is their word
         try:
             more = await self._edits(tip)
         except NothingToEditError as error:
             return self._conflict(base, tip, [str(error)])
+        if proposed and more:
+            return self._conflict(base, tip, [f"{one}, which a reviewer changed" for one in more])
         origin = await common(self._repository.directory, base, tip)
         if origin == base:
             if not more:
                 return self._proposed(tip, base, splices, "unchanged")
             made = await commit(self._store, tree_of(self._store, tip), self._files(tip, more), [tip], self._draft)
             return await self._pushed(made, tip, base, splices, "rebuilt")
-        if not more and await self._merges(base, tip):
+        if not more and merges:
             return self._proposed(tip, base, splices, "unchanged")
         return await self._with_base(base, tip, origin, splices)
 

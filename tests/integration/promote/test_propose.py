@@ -119,6 +119,13 @@ async def test_the_commit_says_who_made_it_and_when_the_image_came(shop):
     assert git("fsck", "--strict", cwd=shop.bare) == ""
 
 
+async def test_an_image_of_which_no_time_is_known_bears_the_bases(shop):
+    """As after Redis forgot everything: the pull request says which image it is, and not since when."""
+    made = await shop.propose(at=0.0)
+    assert shop.git("show", "-s", "--format=%ct", made.commit) == shop.git("show", "-s", "--format=%ct", "main")
+    assert (await shop.propose()).outcome == "unchanged"
+
+
 async def test_the_same_again_changes_nothing(shop):
     made = await shop.propose()
     before = len(shop.server.requests)
@@ -201,6 +208,43 @@ async def test_a_conflict_names_the_file_and_pushes_nothing(shop):
     shop.move_main({"apps/web.yaml": WEB.replace("replicas: 1", "replicas: 5")})
     made = await shop.propose("1.2.0")
     assert (made.outcome, made.edits, shop.tip()) == ("conflict", ("apps/web.yaml",), review)
+
+
+async def test_a_reviewers_word_on_this_very_image_is_not_lost_in_a_merge(shop):
+    await shop.propose("1.1.0")
+    review = shop.review({"apps/web.yaml": WEB.replace("1.0.0", "1.1.0-hotfix")})
+    shop.move_main({"apps/web.yaml": WEB.replace("1.0.0", "1.0.5")})
+    made = await shop.propose("1.1.0")
+    assert (made.outcome, shop.tip()) == ("conflict", review)
+    assert "1.1.0-hotfix" in made.edits[0]
+
+
+async def test_an_older_image_that_is_wanted_again_is_written_again(shop):
+    """As after a rollback: it was on the branch before, below a newer one."""
+    await shop.propose("1.1.0")
+    shop.review({"apps/config.yaml": "key: value\n"})
+    await shop.propose("1.2.0")
+    made = await shop.propose("1.1.0")
+    assert (made.outcome, shop.image(made.commit)) == ("rebuilt", f"{IMAGE}:1.1.0")
+
+
+async def test_garbage_may_be_collected_at_any_time(shop, monkeypatch):
+    """gc lets no fetch begin, and waits until nobody has the store: a proposal that has it must not fetch."""
+    looks, collecting = proposing._Look._edits, []
+
+    async def slow(look, at):
+        if not collecting:
+            collecting.append(asyncio.create_task(shop.repository.gc(force=True)))
+            await asyncio.sleep(0.05)
+        return await looks(look, at)
+
+    await shop.propose("1.1.0")
+    monkeypatch.setattr(proposing._Look, "_edits", slow)
+    async with asyncio.timeout(120):
+        made = await shop.propose("1.2.0")
+        assert await collecting[0]
+    assert shop.image(made.commit) == f"{IMAGE}:1.2.0"
+    assert (await shop.propose("1.2.0")).outcome == "unchanged"
 
 
 async def test_a_reviewer_who_takes_the_image_out_is_not_overruled(shop):

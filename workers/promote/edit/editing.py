@@ -67,21 +67,19 @@ def edited(files: Mapping[str, bytes], wanted: Wanted, spec: Edit, *, unread: Se
 
 
 class _Reader:
-    """Reads each file once, and those that can't name the image not at all."""
+    """Reads what may name the image, and keeps nothing of it: who finds something in a page has the page."""
 
     def __init__(self, files: Mapping[str, bytes], spec: Edit) -> None:
         self.files = {path: data for path, data in sorted(files.items()) if is_candidate(path, spec)}
-        self._pages: dict[str, Page] = {}
         self.unreadable: dict[str, str] = {}
 
     def page(self, path: str) -> Page | None:
         """None if it isn't YAML, such as a chart's template."""
-        if path not in self._pages and path not in self.unreadable:
-            try:
-                self._pages[path] = Page(path, self.files[path])
-            except YamlError as error:
-                self.unreadable[path] = f"{path}:{error.line}: {error.message}"
-        return self._pages.get(path)
+        try:
+            return Page(path, self.files[path])
+        except YamlError as error:
+            self.unreadable[path] = f"{path}:{error.line}: {error.message}"
+            return None
 
     def pages(self, *needles: str) -> Iterator[Page]:
         """The files that hold one of these."""
@@ -93,8 +91,9 @@ class _Reader:
 
 def _named(reader: _Reader, spec: Edit) -> list[_At]:
     found = []
+    pages = {path: reader.page(path) for path in {field.file for field in spec.fields} & reader.files.keys()}
     for field in spec.fields:
-        page = reader.page(field.file) if field.file in reader.files else None
+        page = pages.get(field.file)
         if page is None:
             raise EditError(reader.unreadable.get(field.file, f"{field.file}: there is no such file"))
         try:
@@ -185,7 +184,7 @@ def _splice(page: Page, change: Change) -> Splice:
         line, was = change.node.start_mark.line + 1, change.node.value
         return _made(page, rewritten(page.text, change.node, change.value), line, change.field, was, change.value)
     written = added(page.text, change.mapping, change.after, change.key, change.value)
-    line = page.text.count("\n", 0, written.start) + 1
+    line = change.mapping.value[change.after][0].start_mark.line + 1
     return _made(page, written, line, change.field, "", change.value)
 
 

@@ -29,15 +29,17 @@ class Page:
         """
         self.path, self.data = path, data
         self.documents = [Document(parsed.value, parsed.node) for parsed in load_all(data)]
-        self._bom = len(BOM) if data.startswith(BOM) else 0
+        self._known = 0, len(BOM) if data.startswith(BOM) else 0
         try:
-            self.text = data[self._bom :].decode()
+            self.text = data.removeprefix(BOM).decode()
         except UnicodeDecodeError:
             raise YamlError("not UTF-8", 1) from None
 
     def offset(self, index: int) -> int:
-        """The place in the file's bytes of a character of ``text``."""
-        return self._bom + len(self.text[:index].encode())
+        """The place in the file's bytes of a character of ``text``. Quick if asked in the order of the file."""
+        known, offset = self._known if self._known[0] <= index else (0, self.data.startswith(BOM) * len(BOM))
+        self._known = index, offset + len(self.text[known:index].encode())
+        return self._known[1]
 
 
 class Found(NamedTuple):
@@ -49,15 +51,21 @@ class Found(NamedTuple):
 
 def lookup(node: Node, key: str) -> Found | None:
     """The value of ``key``, also if ``<<`` brings it."""
-    if not isinstance(node, MappingNode):
+    return _lookup(node, key, set())
+
+
+def _lookup(node: Node, key: str, seen: set[int]) -> Found | None:
+    """``seen``: the mappings looked into, each of which many merges may bring."""
+    if not isinstance(node, MappingNode) or id(node) in seen:
         return None
+    seen.add(id(node))
     for index, (name, value) in enumerate(node.value):
         if isinstance(name, ScalarNode) and name.value == key:
             return Found(index, value)
     for name, value in node.value:
         if isinstance(name, ScalarNode) and name.value == "<<" and name.tag is PLAIN and not name.style:
             for one in value.value if isinstance(value, SequenceNode) else [value]:
-                if (found := lookup(one, key)) is not None:
+                if (found := _lookup(one, key, seen)) is not None:
                     return Found(None, found.value)
     return None
 

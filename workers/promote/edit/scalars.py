@@ -29,6 +29,7 @@ _AMBIGUOUS = re.compile(
 _PROPERTIES = re.compile(r"(?:[&!][^\s]*(?:\s|#[^\r\n]*(?=[\r\n]))*)+")
 _ALIAS = re.compile(r"\s*:\s+\*[^\s,\[\]{}]+")
 _LINE_END = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?=\r|\n|\Z)")
+_FLOW = re.compile(r"\s*[{\[]")
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
@@ -100,7 +101,7 @@ def shown(value: str, *, quoted: bool = False) -> str:
 
 def is_json(text: str) -> bool:
     """May the file be JSON, where only text in quotes is text? (One that has plain text somewhere is none.)"""
-    return text.lstrip()[:1] in ("{", "[")
+    return _FLOW.match(text) is not None
 
 
 def added(text: str, mapping: Node, after: int, key: str, value: str) -> Written:

@@ -295,3 +295,15 @@ def test_a_splice_of_another_file_is_refused() -> None:
 def test_a_splice_is_told_in_a_line() -> None:
     (splice,) = edited({"a.yaml": f"x: 1\nimage: {WEB}:1".encode()}, Wanted(WEB, "2"), EVERYWHERE)
     assert str(splice) == f"a.yaml:2: image: {WEB}:1 → {WEB}:2"
+
+
+def test_merges_of_merges_of_merges_are_looked_into_once() -> None:
+    """Twice as many ways at every level, and only a few mappings."""
+    levels = "\n".join(f"l{n}: &l{n} {{<<: [*l{n - 1}, *l{n - 1}]}}" for n in range(1, 12))
+    text = f"l0: &l0 {{x: 1}}\n{levels}\nimage: {WEB}:v1\n"
+    values(text, text.replace(":v1", ":2.0"))
+
+
+def test_many_images_beyond_ascii_in_one_file() -> None:
+    text = "".join(f"é🚀{n}: {{image: '{WEB}:v1', note: ü}}\n" for n in range(500))
+    values(text, text.replace(":v1", ":2.0"))

@@ -6,6 +6,7 @@ error; each object's hash is recorded as it is applied, so that whoever comes ne
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import time
@@ -14,6 +15,7 @@ from typing import NamedTuple, TypedDict
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 
 from windlass import metrics
 from windlass.documents import ordering
@@ -33,7 +35,7 @@ from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing, wake
-from workers.desired import Changes, Desired, Output, Rendering, SourceAt, desired, everything
+from workers.desired import Changes, Desired, Instead, Output, SourceAt, desired, everything
 from workers.ending import Ending, Verdict, as_error, ending, is_repeated, named
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
@@ -104,6 +106,7 @@ class ApplicationRun:
         received: float | None,
         lease: Lease,
         state: ApplicationState,
+        instead: Instead | None = None,
     ) -> None:
         """``trigger`` is the source whose job this is, and ``commit`` its tip; ``sources`` finds all of the
         application's. ``goes_first`` tells of the other applications of this run, which aren't done yet."""
@@ -127,7 +130,7 @@ class ApplicationRun:
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
         self._hold = Hold.load(state.hold)
-        self._rendering: Rendering = self._render
+        self._instead, self._rendering = instead, instead.rendering if instead is not None else self._render
         self._claims = Claims(
             context.redis,
             application.spec.destination.cluster,
@@ -157,6 +160,21 @@ class ApplicationRun:
             if at.source.id == source
         )
 
+    async def alone(self) -> Outcome:
+        """The whole run, of an application that no other one's run waits for.
+
+        :raises LeaseLostError: somebody else holds it now. :raises RedisError: nothing can be recorded.
+        """
+        try:
+            await self.prepare()
+            await self.apply()
+            await self.prune(_always, Handover())
+        except (asyncio.CancelledError, LeaseLostError, RedisError):
+            raise
+        except Exception as error:  # noqa: BLE001 - recorded as of any run
+            self.fail(error)
+        return await self.finish()
+
     # -- render and plan ------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
@@ -174,19 +192,20 @@ class ApplicationRun:
         self._hold = back.hold if back is not None else None
         if back is not None:
             self._go_back(back)
+        by_hand = back is not None or self._instead is not None
         with self._progress.timed("render"):
             self._desired = await self._read(self._changes)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
                 self._desired = await self._read(everything)
         with self._progress.timed("plan"):
-            pushed = bool(self._progress.record.event) or back is not None
+            pushed = bool(self._progress.record.event) or by_hand
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
             planner = Planner(self._context.redis, self._cluster, self._applyset, self._claims, asked)
             self._plan = await planner.plan(trusted=self._inventory_holds())
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
         self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
-        what = "" if back is not None else withheld(self.application, self.state, self.commit, self._plan)
+        what = "" if by_hand else withheld(self.application, self.state, self.commit, self._plan)
         if what:
             raise OutOfSyncError(what)
         self._writer = Writer(
@@ -369,7 +388,9 @@ class ApplicationRun:
             inputs = self._desired.inputs
             fields |= {
                 "revision": self.commit,
-                "document": self._digest,
+                "document": self._digest
+                if self._instead is None
+                else "",  # what Git has is to be compared with all of it
                 "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
                 "revisions": self._revisions(),
                 "hooked": hooks_digest(self._plan.hooks),
@@ -390,7 +411,7 @@ class ApplicationRun:
 
     def _keep(self) -> None:
         """Keep what was applied, beside the runs."""
-        if self._context.keeping is None or self._hold is not None:
+        if self._context.keeping is None or self._hold is not None or self._instead is not None:
             return
         self._context.keeping.later(
             self.application,
@@ -443,6 +464,11 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
+
+
+async def _always(_: ApplicationRun) -> bool:
+    """Nobody pushes what was asked for by hand: it is the newest."""
+    return True
 
 
 def _has_hooks(rendered: Rendered) -> bool:

@@ -20,7 +20,6 @@ from windlass.state import ApplicationState, read_state
 from workers.application import ApplicationRun, Outcome
 from workers.context import Context
 from workers.desired import SourceAt
-from workers.handover import Handover
 from workers.kept import KeptRevision
 from workers.kube.applyset import ApplySet
 from workers.report import Reporter
@@ -84,15 +83,7 @@ class Rollback:
                 lease=lease,
                 state=state,
             )
-            try:
-                await run.prepare()
-                await run.apply()
-                await run.prune(_always, Handover())
-            except (asyncio.CancelledError, RedisError):
-                raise
-            except Exception as error:  # noqa: BLE001 - recorded as of any run
-                run.fail(error)
-            return await run.finish()
+            return await run.alone()
         finally:
             await lease.release()
 
@@ -171,7 +162,3 @@ class Automatic:
             await self._reporter.finished(repository, hold.failed, [said], received=None)
         except (WindlassError, RedisError) as error:
             log.error("rollback.failed", application=application.name, error=str(error))
-
-
-async def _always(_: ApplicationRun) -> bool:
-    return True

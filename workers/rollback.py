@@ -123,21 +123,20 @@ class Automatic:
 
     def __init__(self, context: Context, reporter: Reporter) -> None:
         self._context, self._reporter, self._rollback = context, reporter, Rollback(context)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._going_back: dict[str, asyncio.Task[None]] = {}
 
     async def health_changed(self, name: str) -> None:
         """The application's health is another one."""
         await self._reporter.health_changed(name)
         application = self._context.catalog.applications.get(name)
-        if application is None or self._context.keeping is None:
+        if application is None or self._context.keeping is None or name in self._going_back:
             return
         state = await read_state(self._context.redis, name)
         if state.health.status == HEALTHY and not state.attempted and not state.hold:
             await self._context.keeping.kept.mark_healthy(name, state.revision)
         elif self._gave_up(application, state):
-            task = asyncio.create_task(self._back(application, state))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._going_back[name] = task = asyncio.create_task(self._back(application, state))
+            task.add_done_callback(lambda _: self._going_back.pop(name))
 
     def _gave_up(self, application: Application, state: ApplicationState) -> bool:
         """Is it a new revision, degraded without ever having been healthy?"""

@@ -337,3 +337,28 @@ def test_an_api_server_that_restarts_is_watched_again(own: Person, control_plane
     for number in range(3):
         own.edit("a", {"data": {"value": f"by hand {number}"}})
         until(lambda: own.value("a") == "git", own.world, 60)
+
+
+def test_a_watcher_of_its_own_undoes_drift_and_another_takes_its_place(
+    parts_folder: Path, unique: str, control_plane: ControlPlane
+) -> None:
+    """As the chart runs it: workers that don't watch, and two watchers of which one holds each cluster."""
+    world = made(parts_folder, unique, control_plane)
+    world.windlass.settings["worker"] = {"WINDLASS_WATCH": "false"}
+    watchers = []
+    try:
+        world.start()
+        person = Person(control_plane, world)
+        watchers = [world.windlass.spawn("watcher"), world.windlass.spawn("watcher")]
+        person.have("a")
+        assert '"watcher.started"' not in world.windlass.log("worker")
+        logs = [path.read_text() for path in sorted(world.windlass.folder.glob("watcher-*.log"))]
+        (holder,) = [one for one, log in zip(watchers, logs, strict=True) if '"watcher.started"' in log]
+        holder.kill()
+        person.edit("a", {"data": {"value": "by hand"}})
+        until(lambda: person.value("a") == "git", world, 60)
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.wait()
+        world.stop()

@@ -6,13 +6,14 @@ import asyncio
 import os
 import sys
 
-from benchmarks import drift_to_undone, first_sync, push_to_applied, rendered_push, thousand_apps, webhook_ack
+from benchmarks import drift_to_undone, first_sync, noop, push_to_applied, rendered_push, thousand_apps, webhook_ack
 
 MEASURES = {
     "push_to_applied": push_to_applied.measure,  # with memory and cpu
     "kustomize_push": rendered_push.kustomize,
     "helm_push": rendered_push.helm,
     "thousand_apps": thousand_apps.measure,
+    "noop": noop.measure,
     "drift_to_undone": drift_to_undone.measure,
     "first_sync": first_sync.measure,
     "webhook_ack": webhook_ack.measure,

@@ -61,7 +61,7 @@ async def _measure(parts: Stage, size: int) -> None:
                 rounds=ROUNDS,
                 in_a_row=IN_A_ROW,
             )
-            tell("memory_watching", n=size, pss_mib=pss_mib(windlass.pids))
+            tell("memory", watched=size, pss_mib=pss_mib(windlass.pids))
         finally:
             windlass.stop()
 

@@ -20,16 +20,28 @@ class Stage:
     """The parts of one measure."""
 
     def __init__(
-        self, folder: Path, kubeconfig: Path, redis: RedisServer, forge: Gitea | None, git: GitHttpProcess
+        self,
+        folder: Path,
+        kubeconfig: Path,
+        plane: ControlPlane | None,
+        redis: RedisServer,
+        forge: Gitea | None,
+        git: GitHttpProcess,
     ) -> None:
         self.folder, self.kubeconfig = folder, kubeconfig
-        self._redis, self._forge, self._git = redis, forge, git
+        self._plane, self._redis, self._forge, self._git = plane, redis, forge, git
         self._trees: dict[str, WorkTree] = {}
 
     @property
     def forge(self) -> Gitea:
         assert self._forge is not None, "this measure has no forge"
         return self._forge
+
+    def audited(self, agent: str, verbs: tuple[str, ...] = ()) -> list[dict[str, object]]:
+        """The requests of ``agent`` so far, by the API server's audit log; watches, which never end, aside."""
+        assert self._plane is not None, "only a control plane of our own tells of its requests"
+        found = self._plane.audited(user_agent=agent, verbs=verbs)
+        return [event for event in found if event["verb"] != "watch"]
 
     def create_repository(self, name: str, files: dict[str, str]) -> tuple[ForgeRepository, WorkTree]:
         """A public repository on the forge, with one commit."""
@@ -64,12 +76,14 @@ def stage(name: str, *, forge: bool) -> Iterator[Stage]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
         folder.chmod(0o755)
         if given := os.environ.get("KUBECONFIG"):
-            kubeconfig = Path(given)
+            plane, kubeconfig = None, Path(given)
         else:
-            kubeconfig = stack.enter_context(ControlPlane(folder / "control-plane")).kubeconfig
+            plane = stack.enter_context(ControlPlane(folder / "control-plane"))
+            kubeconfig = plane.kubeconfig
         yield Stage(
             folder,
             kubeconfig,
+            plane,
             stack.enter_context(RedisServer(folder)),
             stack.enter_context(Gitea(folder / "gitea")) if forge else None,
             stack.enter_context(GitHttpProcess(folder / "git")),

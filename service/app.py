@@ -26,6 +26,8 @@ from service.endpoints import Resolver
 from service.figures import Figures
 from service.follow import Documents
 from service.health import Health
+from service.images import Images
+from service.receiver import Receiver
 from service.webhooks import Queue, Webhooks
 from windlass.documents.directory import DocumentDirectory
 from windlass.errors import WindlassError
@@ -50,18 +52,23 @@ LINGER_SECONDS = 1.0
 BACKLOG = 1024
 STOP_SECONDS = 10.0
 """For what has begun to be answered after SIGTERM."""
-WEBHOOKS = web.AppKey("webhooks", Webhooks)
+RECEIVER = web.AppKey("receiver", Receiver)
 
 
 def make_app(
     documents: Documents, queue: Queue, secrets: Resolver, redis: Redis, *, body_limit: int
 ) -> web.Application:
     """The application; whoever runs it starts `Documents.follow` beside it."""
-    webhooks = Webhooks(documents, queue, secrets, body_limit=body_limit)
+    receiver = Receiver(body_limit)
+    webhooks = Webhooks(documents, queue, secrets, receiver)
+    images = Images(documents, queue, secrets, receiver)
     health = Health(documents, redis)
     app = web.Application(client_max_size=body_limit)
-    app[WEBHOOKS] = webhooks
+    app[RECEIVER] = receiver
     app.router.add_post("/webhooks/{name}", webhooks.receive)
+    app.router.add_post("/images", images.from_ci)
+    app.router.add_post("/registries/{name}", images.from_registry)
+    app.router.add_post("/registries/{name}/{secret}", images.from_registry)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
     return app
@@ -92,7 +99,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         await site.start()
         yield int(listener.getsockname()[1])
         await site.stop()
-        await _drained(app[WEBHOOKS])
+        await _drained(app[RECEIVER])
     finally:
         await runner.cleanup()
         library.removeFilter(_in_one_line)
@@ -107,11 +114,11 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     return False
 
 
-async def _drained(webhooks: Webhooks) -> None:
+async def _drained(receiver: Receiver) -> None:
     """Wait for what has begun; aiohttp's own shutdown stops reading from a connection whose body is still coming."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
-            await webhooks.idle()
+            await receiver.idle()
 
 
 def _listener(host: str, port: int) -> socket.socket:

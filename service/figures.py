@@ -26,7 +26,7 @@ BATCH = 500
 SETS = {"running": "wip", "failed": "failed", "scheduled": "scheduled", "finished": "finished"}
 """RQ's registries (sorted sets `rq:NAME:QUEUE`), by the state of their jobs."""
 WORDS = frozenset(
-    {"Syncing", "Waiting", "Synced", "Retrying", "Failed", "OutOfSync", "RolledBack"}
+    {"Syncing", "Waiting", "Synced", "Retrying", "Failed", "Held", "RolledBack", "OutOfSync"}
     | {"Healthy", "Progressing", "Degraded"}
 )
 """Phases and health, as states hold them; anything else counts as Unknown."""

@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from service.endpoints import Endpoint, endpoints
+from service.speakers import Speakers
 from windlass.documents.catalog import Catalog
 from windlass.queue import Marked
 
@@ -45,6 +46,7 @@ class Documents:
         self.loaded = False
         self.endpoints: Mapping[str, Endpoint] = {}
         self.applications: Sequence[str] = ()
+        self.speakers = Speakers()
         self._digests: dict[str, str] = {}
         self._owed: dict[str, str] = {}
 
@@ -55,6 +57,7 @@ class Documents:
             self._owed.update((name, d) for name, d in digests.items() if self._digests.get(name) != d)
         self.endpoints, self._digests, self.loaded = endpoints(catalog), digests, True
         self.applications = tuple(catalog.applications)
+        self.speakers = Speakers.of(catalog)
         log.info("documents.used", digest=catalog.digest, endpoints=len(self.endpoints), sources=len(digests))
         # Thousands of documents live long: let no collection look at them while a delivery waits.
         gc.collect()

@@ -43,5 +43,9 @@ class WaitingError(WindlassError):
     """Something must come true elsewhere before this can go on; nobody holds anything meanwhile."""
 
 
+class OutOfSyncError(WindlassError):
+    """Git says something else than what is applied, and only a person may apply it (`sync.automatic: false`)."""
+
+
 class SupersededError(WindlassError):
     """A newer commit changes the same application: this run stops between two writes, the next continues."""

@@ -42,4 +42,22 @@ class Ignored(msgspec.Struct, frozen=True):
     delivery: str = ""
 
 
+class ImagePublished(msgspec.Struct, frozen=True):
+    """An image that a registry (or CI) has now. ``at`` is in seconds since the epoch, 0 where the sender doesn't say."""
+
+    image: str  # as `windlass.registries.names.image_name` spells it: with its registry, without tag and digest
+    tag: str
+    digest: str = ""
+    commit: str = ""  # of the source that it was built from
+    repository: str = ""  # that source's URL
+    at: float = 0.0
+
+
+class ImagesPublished(msgspec.Struct, frozen=True):
+    """The images of one delivery, at least one."""
+
+    images: tuple[ImagePublished, ...]
+    delivery: str = ""
+
+
 Event = PushEvent | Ignored

@@ -57,9 +57,20 @@ TABLE = (
     Variable(
         "WINDLASS_POLL", "180", "seconds between two looks at a repository whose webhooks don't arrive; 1 to 86400"
     ),
+    Variable(
+        "WINDLASS_INSTALLATION",
+        "",
+        "a name that no other installation has that writes to the same clusters: two of them then never share an application",
+    ),
     Variable("WINDLASS_URL", "", "a page for people, linked from commit statuses"),
     Variable("WINDLASS_DASHBOARD_USERNAME", "", "who may look at the dashboard; with"),
     Variable("WINDLASS_DASHBOARD_PASSWORD", "", "this password; neither: everybody who reaches it, on loopback only"),
+    Variable(
+        "WINDLASS_KEEP_KEY_FILE",
+        "",
+        "a file of keys, one a line, of at least 32 characters each: the rendered sets of healthy revisions are kept, sealed by "
+        "the first; not set, nothing is kept, and nothing can be rolled back",
+    ),
     Variable("WINDLASS_WATCH", "true", "may this worker watch the clusters for drift? One of those that may does"),
     Variable(
         "WINDLASS_CHARTS",
@@ -99,10 +110,12 @@ class Settings(msgspec.Struct, frozen=True):
     lease_seconds: float
     drain_seconds: float
     poll_seconds: float
+    installation: str
     url: str | None
     watch: bool
     charts: tuple[str, ...]
     dashboard_login: Login | None
+    keep_key_file: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -130,9 +143,15 @@ class Settings(msgspec.Struct, frozen=True):
             lease_seconds=read.number("WINDLASS_LEASE_SECONDS", 3, 60),
             drain_seconds=read.number("WINDLASS_DRAIN_SECONDS", 0, 3600),
             poll_seconds=read.number("WINDLASS_POLL", 1, 86400),
+            installation=read.matching(
+                "WINDLASS_INSTALLATION",
+                r"[A-Za-z0-9./_-]{0,64}",
+                "letters, digits, dots, slashes, hyphens and underscores",
+            ),
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
             charts=tuple(read.text("WINDLASS_CHARTS").split()),
+            keep_key_file=read.text("WINDLASS_KEEP_KEY_FILE"),
             dashboard_login=read.login("WINDLASS_DASHBOARD_USERNAME", "WINDLASS_DASHBOARD_PASSWORD"),
         )
 
@@ -153,6 +172,21 @@ class Settings(msgspec.Struct, frozen=True):
             return _long_enough(path.read_bytes().strip(), str(path))
         except OSError as error:
             raise WindlassError(f"{path}: the key can't be read or made: {error.strerror}") from None
+
+    def keep_keys(self) -> list[bytes]:
+        """The keys of kept sets, the one that seals first; none: nothing is kept.
+
+        :raises WindlassError: one is too short, or their file can't be read.
+        """
+        if not self.keep_key_file:
+            return []
+        path = Path(self.keep_key_file).expanduser()
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise WindlassError(f"{path}: the keys of kept sets can't be read: {error.strerror}") from None
+        keys = [line.strip() for line in lines if line.strip()]
+        return [_long_enough(key, str(path)) for key in keys]
 
 
 class _Reader:

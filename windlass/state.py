@@ -33,6 +33,11 @@ def claims_key(cluster: str) -> str:
     return f"windlass:claims:{cluster}"
 
 
+def refused_key(holder: str) -> str:
+    """A set of ``APPLICATION OBJECT``: who wants an object that ``holder`` has, and is to be told when it lets go."""
+    return f"windlass:app:{holder}:refused"
+
+
 class Standing(msgspec.Struct, omit_defaults=True):
     """What a run that waits leaves to the one that goes on: which hooks are done, and what isn't known to be healthy."""
 
@@ -80,7 +85,7 @@ class ApplicationState(msgspec.Struct):
     """
 
     name: str
-    phase: str = "Unknown"  # Unknown, Syncing, Waiting, Synced, Retrying, Failed
+    phase: str = "Unknown"  # Unknown, Syncing, Waiting, OutOfSync, Synced, Retrying, Failed, Held, RolledBack
     revision: str = ""
     wanted: str = ""
     document: str = ""  # digest of the document that was applied
@@ -89,10 +94,15 @@ class ApplicationState(msgspec.Struct):
     yields: int = 0
     objects: int = 0  # how many the inventory holds
     attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
+    begun: tuple[str, ...] = ()  # commits of runs that began; but for the one that goes on, runs that were cut off
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
     revisions: str = ""  # JSON: by source, the commits that ``revision`` stands for, where there are several
     standing: Standing = msgspec.field(default_factory=Standing)
+    hold: str = ""  # of a rollback, as `windlass.hold.Hold` writes it: a copy of what the cluster has
     hooked: str = ""  # digest of the hooks that the last complete run knew
+    cluster: str = ""  # where it was applied last
+    left: dict[str, int] = {}  # clusters that its document named before, and how many objects stay there
+    granted: str = ""  # of one without `sync.automatic`: which `whole` was granted, and for which commit
     approved: str = ""  # the commit whose prune a person approved
     health: HealthState = HealthState()
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
@@ -129,10 +139,15 @@ class ApplicationState(msgspec.Struct):
             yields=int(text.get("yields", 0)),
             objects=objects,
             attempted=tuple(text.get("attempted", "").split()),
+            begun=tuple(text.get("begun", "").split()),
             parent=text.get("parent", ""),
             revisions=text.get("revisions", ""),
             standing=msgspec.json.decode(text["standing"], type=Standing) if text.get("standing") else Standing(),
+            hold=text.get("hold", ""),
             hooked=text.get("hooked", ""),
+            cluster=text.get("cluster", ""),
+            left=msgspec.json.decode(text.get("left") or "{}", type=dict[str, int]),
+            granted=text.get("granted", ""),
             approved=text.get("approved", ""),
             health=health,
             inputs=text.get("inputs", ""),

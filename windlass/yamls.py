@@ -45,19 +45,19 @@ class YamlError(ValueError):
 class Parsed:
     """A document's value, and where its parts stand."""
 
-    __slots__ = ("_node", "value")
+    __slots__ = ("node", "value")
 
     def __init__(self, value: Any, node: Node) -> None:
-        self.value, self._node = value, node
+        self.value, self.node = value, node
 
     @property
     def line(self) -> int:
         """The line (from 1) where the document's content begins."""
-        return _line(self._node)
+        return _line(self.node)
 
     def line_of(self, path: Path) -> int:
         """The line (from 1) of the field at ``path``, or of the nearest one around it that is there."""
-        node, line = self._node, self.line
+        node, line = self.node, self.line
         for step in path:
             if isinstance(node, MappingNode):
                 found = [(key, value) for key, value in node.value if _key(key) == step]

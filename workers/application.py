@@ -6,6 +6,7 @@ error; each object's hash is recorded as it is applied, so that whoever comes ne
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import time
@@ -14,32 +15,44 @@ from typing import NamedTuple, TypedDict
 
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 
 from windlass import metrics
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
-from windlass.errors import LeaseLostError, PermanentError, SupersededError, TransientError, WaitingError
+from windlass.errors import (
+    LeaseLostError,
+    OutOfSyncError,
+    PermanentError,
+    SupersededError,
+    WaitingError,
+)
 from windlass.health import HealthState, begun, nothing_to_wait_for
+from windlass.hold import Hold
 from windlass.queue import Lease
-from windlass.state import ApplicationState, RunRecord, Standing
+from windlass.state import ApplicationState, RunRecord
 from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
-from workers.dependencies import missing
-from workers.desired import Desired, Output, SourceAt, desired, everything
+from workers.dependencies import missing, wake
+from workers.desired import Changes, Desired, Instead, Output, SourceAt, desired, everything
+from workers.ending import Ending, Verdict, as_error, ending, is_repeated, named
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
 from workers.health import has_health
+from workers.holding import Held, HeldError, held
 from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.keys import ObjectKey
-from workers.plan import ObjectError, Plan
+from workers.manual import grant, withheld
+from workers.moved import note_move
+from workers.plan import Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
 from workers.render.tree import Rendered
 from workers.rendering import render
-from workers.rollout import Rollout, hooks_digest, look_again_in, wait_for
+from workers.rollout import Rollout, hooks_digest, wait_for
 from workers.slices import sliced
 from workers.writes import Progress, Writer
 
@@ -47,11 +60,6 @@ MOST_WARNINGS = 20
 """Warnings that a run's record keeps."""
 log = structlog.get_logger(__name__)
 
-MAX_ATTEMPTS = 12
-"""Runs in a row that fail on one commit before it is left to the next one."""
-FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
-LONGEST_AWAY = 30.0
-"""Seconds until a cluster that is away is asked for again; for as long as it takes, since to ask costs next to nothing."""
 MAX_YIELDS = 3
 """After so many runs in a row that gave way to a newer commit, one is finished: nobody starves."""
 ATTEMPTS_REMEMBERED = 10
@@ -98,10 +106,12 @@ class ApplicationRun:
         received: float | None,
         lease: Lease,
         state: ApplicationState,
+        instead: Instead | None = None,
     ) -> None:
         """``trigger`` is the source whose job this is, and ``commit`` its tip; ``sources`` finds all of the
         application's. ``goes_first`` tells of the other applications of this run, which aren't done yet."""
         self.application, self.commit, self._trigger, self._find_sources = application, commit, trigger, sources
+        self._tip = commit
         self._goes_first = goes_first
         self.sources: Sequence[SourceAt] = ()
         self.state, self.superseded = state, False
@@ -114,15 +124,19 @@ class ApplicationRun:
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
-        self._away = self._waits_for_health = False
+        self._cause: BaseException | None = None  # what cut it short
+        self._waits_for_health = False
         self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self._plan = Plan()
+        self._hold = Hold.load(state.hold)
+        self._instead, self._rendering = instead, instead.rendering if instead is not None else self._render
         self._claims = Claims(
             context.redis,
             application.spec.destination.cluster,
             application.name,
             yielding=_Yielding(context, application),
+            wake=lambda names: wake(context, names, f"{application.name} let go of an object"),
         )
 
     @property
@@ -135,7 +149,7 @@ class ApplicationRun:
 
     @property
     def may_yield(self) -> bool:
-        return self.state.yields < MAX_YIELDS
+        return self.state.yields < MAX_YIELDS and self.application.spec.sync.automatic
 
     def changed_by(self, source: str, commit: str) -> bool:
         """Does ``commit`` of ``source`` hold other inputs of this application than the commit of this run?"""
@@ -146,28 +160,54 @@ class ApplicationRun:
             if at.source.id == source
         )
 
+    async def alone(self) -> Outcome:
+        """The whole run, of an application that no other one's run waits for.
+
+        :raises LeaseLostError: somebody else holds it now. :raises RedisError: nothing can be recorded.
+        """
+        try:
+            await self.prepare()
+            await self.apply()
+            await self.prune(_always, Handover())
+        except (asyncio.CancelledError, LeaseLostError, RedisError):
+            raise
+        except Exception as error:  # noqa: BLE001 - recorded as of any run
+            self.fail(error)
+        return await self.finish()
+
     # -- render and plan ------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Read what changed, compare it with what was applied, and let go of what other applications may now want."""
+        """Read what changed, compare it with what was applied, and let go of what other applications may now want.
+
+        :raises OutOfSyncError: only a person may apply it.
+        """
         self.sources = await self._find_sources()
         self.commit = self._progress.record.revision = self.sources[0].commit
         document = self._context.catalog.clusters[self.application.spec.destination.cluster]
         self._cluster = await self._context.clusters.get(document)
         self._applyset = self._cluster.applyset(self.application.name)
+        await note_move(self._context.redis, self._context.queue, self._lease, self.state, document.name)
+        back = await held(self._context, self.application, self.state, self._applyset, self.sources)
+        self._hold = back.hold if back is not None else None
+        if back is not None:
+            self._go_back(back)
+        by_hand = back is not None or self._instead is not None
         with self._progress.timed("render"):
-            key, ignore = self._context.secret_key, IgnoreRules.of(self.application)
-            self._desired = await desired(self.sources, self._render, self._changes, key, ignore)
+            self._desired = await self._read(self._changes)
             if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await desired(self.sources, self._render, everything, key, ignore)
+                self._desired = await self._read(everything)
         with self._progress.timed("plan"):
-            pushed = bool(self._progress.record.event)
+            pushed = bool(self._progress.record.event) or by_hand
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
             planner = Planner(self._context.redis, self._cluster, self._applyset, self._claims, asked)
             self._plan = await planner.plan(trusted=self._inventory_holds())
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
         self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
+        what = "" if by_hand else withheld(self.application, self.state, self.commit, self._plan)
+        if what:
+            raise OutOfSyncError(what)
         self._writer = Writer(
             self._context,
             self.application,
@@ -181,6 +221,15 @@ class ApplicationRun:
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
         self.unreadable = self._unreadable()
+
+    def _go_back(self, back: Held) -> None:
+        """A rollback holds: this run makes true what was kept, not what the sources hold now."""
+        self.sources, self._rendering = back.sources, back.rendering
+        self.commit = self._progress.record.revision = back.hold.revision
+
+    async def _read(self, changes: Changes) -> Desired:
+        ignore = IgnoreRules.of(self.application)
+        return await desired(self.sources, self._rendering, changes, self._context.secret_key, ignore)
 
     def _unreadable(self) -> dict[str, bytes]:
         """What files with an error hold, by path: what they name may be wanted."""
@@ -209,7 +258,8 @@ class ApplicationRun:
     def _inventory_holds(self) -> bool:
         """Is what Redis knows of this application's objects what was applied by this very document?"""
         state = self.state
-        return bool(state.revision) and state.document == self._digest and not state.whole
+        cut_off = set(state.begun) - {self._tip}  # what such a run wrote, only the cluster knows
+        return bool(state.revision) and state.document == self._digest and not (state.whole or cut_off)
 
     async def _render(self, at: SourceAt) -> Output | None:
         return await render(self._context, self._cluster, self.application, at)
@@ -256,6 +306,7 @@ class ApplicationRun:
             self._context,
             self._writer,
             self._claims,
+            self.state.standing,
             owned=max(self.state.objects, len(self._plan.leaving)),
             approved=self.state.approved == self.commit,
         )
@@ -274,89 +325,72 @@ class ApplicationRun:
         self._progress.record.durations.update(durations)
 
     def fail(self, error: BaseException) -> None:
-        """An error of the whole run, not of one object."""
-        if isinstance(error, SupersededError):
-            self._progress.record.phase = "Superseded"
-            return
-        if isinstance(error, WaitingError):
+        """An error of the whole run, not of one object; or what else cut it short."""
+        self._cause = error
+        if isinstance(error, HeldError):
+            self._hold = error.hold
+        elif isinstance(error, OutOfSyncError | WaitingError):
             self._progress.record.waits = str(error)
-            return
-        self._away = isinstance(error, TransientError)
-        retry = not isinstance(error, PermanentError) and getattr(error, "retryable", True)
-        self._progress.errors.append(
-            ObjectError("", self.application.name, 0, str(error) or type(error).__name__, retry=retry)
-        )
+        elif reported := as_error(error, self.application.name):
+            self._progress.errors.append(reported)
 
     async def finish(self) -> Outcome:
         """Record what came of it, under the lease: a run that lost it records nothing.
 
         :raises LeaseLostError: somebody else holds this application now.
         """
-        superseded, waits = self._progress.record.phase == "Superseded", bool(self._progress.record.waits)
-        retry_in = look_again_in(self.state.standing) if waits else self._retry_in()
-        phase = "Syncing" if superseded else "Waiting" if waits else self._ended_phase(retry_in)
-        self._progress.record.phase = "Superseded" if superseded else phase
-        self._progress.record.errors = [str(error) for error in self._progress.errors[:100]]
-        seconds = time.time() - self._progress.record.started
-        self._progress.record.durations["total"] = round(seconds * 1000, 2)
-        complete = not self._progress.errors and not superseded and not waits
-        await self._save(phase, complete=complete)
-        metrics.run_ended(self._progress.record)
+        record, errors = self._progress.record, self._progress.errors
+        ended = ending(self.state, self.commit, errors, self._cause, self._hold)
+        record.phase, record.errors = ended.said, named(errors)
+        if ended.verdict is Verdict.RESTS and ended.phase == "RolledBack":
+            record.errors = [str(self._hold)]
+        record.kept, record.taken = named(record.kept), named(record.taken)
+        seconds = time.time() - record.started
+        record.durations["total"] = round(seconds * 1000, 2)
+        await self._save(ended)
+        if ended.complete:
+            self._keep()
+        metrics.run_ended(record)
         log.info(
             "application.reconciled",
             application=self.application.name,
             revision=self.commit,
-            phase=self._progress.record.phase,
-            applied=self._progress.record.applied,
-            pruned=self._progress.record.pruned,
-            unchanged=self._progress.record.unchanged,
-            waits=self._progress.record.waits or None,
-            errors=self._progress.record.errors[:5],
-            durations=self._progress.record.durations,
+            phase=record.phase,
+            applied=record.applied,
+            pruned=record.pruned,
+            unchanged=record.unchanged,
+            waits=record.waits or None,
+            errors=record.errors[:5],
+            durations=record.durations,
         )
-        return Outcome(
-            self.application.name,
-            self.application.spec.destination.cluster,
-            self._progress.record.phase,
-            tuple(self._progress.record.errors),
-            0.0 if superseded else retry_in,
-            seconds,
-        )
+        cluster = self.application.spec.destination.cluster
+        return Outcome(self.application.name, cluster, record.phase, tuple(record.errors), ended.retry_in, seconds)
 
-    def _ended_phase(self, retry_in: float | None) -> str:
-        return "Synced" if not self._progress.errors else "Failed" if retry_in is None else "Retrying"
-
-    def _retry_in(self) -> float | None:
-        """Seconds until the failed objects are tried again; None: only a new commit can help, or nothing failed."""
-        if not any(error.retry for error in self._progress.errors):
-            return None
-        if self._attempts() > MAX_ATTEMPTS:
-            return LONGEST_AWAY if self._away else None
-        return float(min(FIRST_RETRY * 2 ** (self._attempts() - 1), LONGEST_AWAY if self._away else LONGEST_RETRY))
-
-    def _attempts(self) -> int:
-        return self.state.attempts + 1 if self.state.wanted == self.commit else 1
-
-    async def _save(self, phase: str, *, complete: bool) -> None:
+    async def _save(self, ended: Ending) -> None:
+        complete, record = ended.complete, self._progress.record
         health = self._health(complete=complete)
         self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
-        attempted = () if complete else (*dict.fromkeys((*self.state.attempted, self.commit)),)
         fields = {
-            "phase": phase,
+            "phase": ended.phase,
             "wanted": self.commit,
             "source": self.application.source.id,
+            "cluster": self.application.spec.destination.cluster,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
-            "attempted": " ".join(attempted),
-            "attempts": "0" if complete or phase == "Waiting" else str(self._attempts()),
-            "standing": msgspec.json.encode(Standing() if complete else self._left_standing(phase)).decode(),
-            "yields": str(self.state.yields + 1) if self._progress.record.phase == "Superseded" else "0",
-            "last": msgspec.json.encode(self._progress.record).decode(),
+            "attempted": " ".join(ended.attempted),
+            "attempts": str(ended.attempts),
+            "standing": msgspec.json.encode(ended.standing).decode(),
+            "hold": self._hold.dump() if self._hold is not None else "",
+            "yields": str(self.state.yields + 1) if ended.verdict is Verdict.SUPERSEDED else "0",
+            "last": msgspec.json.encode(record).decode(),
         }
+        fields |= grant(self.application, self.state, self.commit, complete=complete)
         if complete:
             inputs = self._desired.inputs
             fields |= {
                 "revision": self.commit,
-                "document": self._digest,
+                "document": self._digest
+                if self._instead is None
+                else "",  # what Git has is to be compared with all of it
                 "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
                 "revisions": self._revisions(),
                 "hooked": hooks_digest(self._plan.hooks),
@@ -367,26 +401,26 @@ class ApplicationRun:
             state=fields,
             set_objects=self._progress.done,
             drop_objects=self._progress.gone,
-            history=b"" if self._again() else msgspec.json.encode(self._progress.record),
-            clean=self._trigger if complete else None,
+            history=b"" if is_repeated(self.state, record, ended, self._cause) else msgspec.json.encode(record),
+            clean=self._trigger if complete or ended.verdict is Verdict.RESTS else None,
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
+            ended=(self._tip, *self.state.begun) if complete else (self._tip,),
             **health,
         )
 
-    def _again(self) -> bool:
-        """Is this one of many retries (as while a cluster is away) that came to nothing new? History holds it once."""
-        last, record = self.state.last, self._progress.record
-        same = last is not None and (last.revision, last.errors) == (record.revision, record.errors)
-        still = self._away or bool(record.waits) or self._attempts() > MAX_ATTEMPTS
-        return same and not record.applied and still
-
-    def _left_standing(self, phase: str) -> Standing:
-        """Who fails no longer waits for anything; what is known of hooks and health stays."""
-        standing = self.state.standing
-        if phase != "Waiting":
-            standing.awaits, standing.why = [], ""
-        return standing
+    def _keep(self) -> None:
+        """Keep what was applied, beside the runs."""
+        if self._context.keeping is None or self._hold is not None or self._instead is not None:
+            return
+        self._context.keeping.later(
+            self.application,
+            self.commit,
+            {at.source.id: at.commit for at in self.sources},
+            found=self._desired,
+            everything=lambda: self._read(everything),
+            before=self.state.revision,
+        )
 
     def _health(self, *, complete: bool) -> HealthNews:
         """What the objects that are about to be recorded mean for the application's health (`windlass.health`)."""
@@ -430,6 +464,11 @@ class _Yielding:
 
     def __contains__(self, name: object) -> bool:
         return name == self._adopts or name not in self._context.catalog.applications
+
+
+async def _always(_: ApplicationRun) -> bool:
+    """Nobody pushes what was asked for by hand: it is the newest."""
+    return True
 
 
 def _has_hooks(rendered: Rendered) -> bool:

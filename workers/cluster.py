@@ -38,8 +38,9 @@ ESTABLISH_SECONDS = 30.0
 class ClusterAccess:
     """The connection to the cluster of one document."""
 
-    def __init__(self, document: Cluster, client: KubeClient) -> None:
-        self.document, self.client = document, client
+    def __init__(self, document: Cluster, client: KubeClient, installation: str = "") -> None:
+        """``installation`` is the name of this one, if it has any."""
+        self.document, self.client, self.installation = document, client, installation
         self.namespace = document.spec.namespace
         self.discovery = Discovery(client)
         self.limiter = client.limiter
@@ -48,7 +49,8 @@ class ClusterAccess:
 
     def applyset(self, application: str) -> ApplySet:
         """The application's ApplySet; it remembers what its parent says, so that most runs need not ask."""
-        return self._applysets.setdefault(application, ApplySet(self.client, application, self.namespace))
+        fresh = ApplySet(self.client, application, self.namespace, installation=self.installation)
+        return self._applysets.setdefault(application, fresh)
 
     @staticmethod
     def is_human(manager: str) -> bool:
@@ -144,8 +146,8 @@ class ClusterAccess:
 class Clusters:
     """The clusters in use, connected on first need, and again when their document or their kubeconfig changed."""
 
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+    def __init__(self, secrets: Secrets, installation: str = "") -> None:
+        self._secrets, self._installation = secrets, installation
         self._open: dict[str, tuple[Cluster, Signature, Attempt[ClusterAccess]]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -165,7 +167,7 @@ class Clusters:
         return await known[2].result()
 
     async def _connect(self, document: Cluster) -> ClusterAccess:
-        access = ClusterAccess(document, await connect(document, self._secrets))
+        access = ClusterAccess(document, await connect(document, self._secrets), self._installation)
         log.info("cluster.connected", cluster=document.name)
         return access
 

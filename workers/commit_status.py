@@ -47,7 +47,7 @@ class Standing(NamedTuple):
     @property
     def errors(self) -> list[str]:
         """Why it failed; empty: it didn't."""
-        if self.report.phase in ("Failed", "Retrying"):
+        if self.report.phase in ("Failed", "Retrying", "RolledBack"):
             return self.report.errors or ["failed"]
         return [self.health.why or "degraded"] if self.applied and self.health.status == DEGRADED else []
 

@@ -16,12 +16,15 @@ from windlass.documents.health import HealthRule
 from windlass.documents.types import Application, Cluster, Repository
 from windlass.errors import WindlassError
 from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.sealed import SealingKeys
 from windlass.secrets import Secrets
 from windlass.settings import Settings
 from windlass.state import application_key
 from workers.aiogit import GitRepository, Remote
 from workers.cluster import Clusters
 from workers.health import CompiledRules, Sandbox
+from workers.keeping import Keeping
+from workers.kept import KeptSets
 from workers.render.charts import Charts
 from workers.render.renderer import Renderer
 
@@ -103,10 +106,12 @@ class Context:
         self.settings, self.directory = settings, directory
         self.redis, self.queue, self.leases, self.secret_key = redis, queue, leases, secret_key
         self.secrets = Secrets()
+        keys = settings.keep_keys()
+        self.keeping = Keeping(KeptSets(redis, SealingKeys(keys))) if keys else None
         self.catalog: Catalog = directory.load()
         announce(self.catalog)
         self.repositories = Repositories(settings.data / "git", self.secrets)
-        self.clusters = Clusters(self.secrets)
+        self.clusters = Clusters(self.secrets, settings.installation)
         self.dependents = _dependents(self.catalog)
         self._charts = Charts(settings.charts, settings.data / "charts")
         self.renderer = Renderer(self.secrets, pull=self._charts.pull)
@@ -143,6 +148,13 @@ class Context:
         """Has a run of ``application`` recorded what it applied, since Redis' memory began?"""
         return bool(await self.redis.hget(application_key(application), "revision"))
 
+    async def ask_whole(self, application: Application, reason: str) -> None:
+        """Queue a run that compares everything with the cluster, as `windlass sync` does."""
+        await self.redis.hincrby(application_key(application.name), "whole", 1)
+        view = self.catalog.sources.get(application.source.id)
+        if view is not None:
+            await self.queue.nudge(view.id, digest=view.digest, reason=reason, dirty=[application.name])
+
     async def warm(self) -> None:
         """Connect to the clusters before the first push comes: it must not wait for handshakes and discovery."""
         await asyncio.gather(*map(self._warm, self.catalog.clusters.values()))
@@ -168,6 +180,8 @@ class Context:
                     log.warning("git.not_tidied", error=str(error))
 
     async def close(self) -> None:
+        if self.keeping is not None:
+            await self.keeping.close()
         await self.repositories.close()
         await self.clusters.close()
         await asyncio.to_thread(self._sandbox.close)

@@ -21,14 +21,17 @@ from windlass.documents.accounts import ServiceAccount, account_of
 from windlass.errors import WindlassError
 from windlass.health import health_key
 from windlass.queue import Lease
+from windlass.wire import text
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
+from workers.dependencies import wake
 from workers.directives import Directives
 from workers.guards import kept_because
 from workers.inventory import Claims
 from workers.kube.applyset import Member
 from workers.kube.errors import ApiError
+from workers.moved import note_deleted
 from workers.order import PruneGroup, prune_order
 from workers.plan import Leaving
 
@@ -62,6 +65,13 @@ class Deletion:
         self.applyset = access.applyset(name)
         self._context, self._tell = context, tell
         self._uids: dict[str, str] = {}
+        self.claims = Claims(
+            context.redis,
+            access.document.name,
+            name,
+            yielding=(),
+            wake=lambda names: wake(context, names, f"{name} is being deleted"),
+        )
 
     @property
     def account(self) -> ServiceAccount | None:
@@ -116,9 +126,15 @@ class Deletion:
             if lease.lost:
                 raise WindlassError(f"the application {self.name} is somebody else's now: try again")
             if self.moved:
+                kept = len(left.kept) + len(left.groups)
+                await note_deleted(self._context.redis, self.name, self.access.document.name, kept)
                 return
+            known = [text(raw) for raw in await self._context.redis.hkeys(state.objects_key(self.name))]
+            await self.claims.release(known)
             keys = (state.application_key, state.objects_key, state.history_key, health_key)
             await self._context.redis.delete(*(key(self.name) for key in keys))
+            if self._context.keeping is not None:
+                await self._context.keeping.kept.forget(self.name)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Lease]:
@@ -137,10 +153,9 @@ class Deletion:
         width = min(len(leaving), self.access.limiter.maximum)
         await together(width, partial(self._delete_each, iter(leaving), lease, gone))
         names = [str(item.key) for item in gone]
-        claims = Claims(self._context.redis, self.access.document.name, self.name, yielding=())
         if not self.moved:
             await self._context.queue.record(lease, self.name, state={}, drop_objects=names)
-        await claims.release(names)
+        await self.claims.release(names)
         return gone
 
     async def _delete_each(self, queue: Iterator[Leaving], lease: Lease, gone: list[Leaving]) -> None:

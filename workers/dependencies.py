@@ -1,9 +1,10 @@
-"""Applications that wait for others (`spec.sync.dependsOn`): what they still wait for, and who goes on when one is done."""
+"""Applications that wait for others: what they still wait for (`spec.sync.dependsOn`), and who goes on when one is done, or
+lets go of an object that another wants."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from windlass import state, wire
 from windlass.documents import ordering
@@ -22,12 +23,12 @@ async def missing(context: Context, application: Application, goes_first: Callab
         name = dependency.application
         if goes_first(name) or (await read_state(context.redis, name)).phase != "Synced":
             found.append(f"{name} is applied")
-        elif dependency.until == "healthy" and not await _healthy(context, context.catalog.applications[name]):
+        elif dependency.until == "healthy" and not await healthy(context, context.catalog.applications[name]):
             found.append(f"{name} is healthy")
     return found
 
 
-async def _healthy(context: Context, application: Application) -> bool:
+async def healthy(context: Context, application: Application) -> bool:
     """Is every object of the application healthy now? Most often the watcher knows; else kinds that have health are read."""
     if (await read_state(context.redis, application.name)).health.status == HEALTHY:
         return True
@@ -45,9 +46,14 @@ async def _healthy(context: Context, application: Application) -> bool:
 
 
 async def release(context: Context, done: str) -> None:
-    """``done`` is applied: whoever waits for it goes on at once."""
+    """``done`` is applied: whoever waits for it, or gave up waiting, goes on at once."""
     for application in context.dependents.get(done, ()):
-        if (await read_state(context.redis, application.name)).phase != "Waiting":
-            continue
+        if (await read_state(context.redis, application.name)).phase != "Synced":
+            await wake(context, (application.name,), f"{done} is applied")
+
+
+async def wake(context: Context, names: Collection[str], reason: str) -> None:
+    """Have these applications compared again, those that there are."""
+    for application in filter(None, map(context.catalog.applications.get, sorted(names))):
         view = context.catalog.sources[application.source.id]
-        await context.queue.nudge(view.id, digest=view.digest, reason=f"{done} is applied", dirty=[application.name])
+        await context.queue.nudge(view.id, digest=view.digest, reason=reason, dirty=[application.name])

@@ -57,6 +57,15 @@ class Output(NamedTuple):
 
 Rendering = Callable[[SourceAt], Awaitable[Output | None]]
 """Renders a source; None: it is plain manifests."""
+
+
+class Instead(NamedTuple):
+    """What a run makes true in place of what the sources hold by themselves."""
+
+    sources: Sequence[SourceAt]
+    rendering: Rendering
+
+
 Changes = Callable[[], Awaitable[list[Change] | None]]
 """The files that differ from those applied last; None: all of them must be looked at."""
 

@@ -19,7 +19,7 @@ from windlass.state import read_state
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
 from workers.context import Context
-from workers.desired import Desired, SourceAt, desired, everything
+from workers.desired import Desired, Rendering, SourceAt, desired, everything
 from workers.directives import directives
 from workers.following import Following
 from workers.guards import kept_because
@@ -63,8 +63,14 @@ class Compared(NamedTuple):
 class Comparison:
     """An application's objects at a commit, beside those in its cluster."""
 
-    def __init__(self, context: Context, access: ClusterAccess, application: Application) -> None:
-        """``access`` must be one that can't write: `looking_at`."""
+    def __init__(
+        self,
+        context: Context,
+        access: ClusterAccess,
+        application: Application,
+        rendering: Rendering | None = None,
+    ) -> None:
+        """``access`` must be one that can't write: `looking_at`. ``rendering``: in place of what the sources hold."""
         if not isinstance(access.client, DryRunClient):
             raise TypeError("a comparison is made by dry runs only")
         self._context, self._access, self._application = context, access, application
@@ -76,6 +82,7 @@ class Comparison:
         assert isinstance(member, DryRunClient)
         force = application.spec.sync.force
         self._dry_run = DryRun(member, Rules(application.manager, self._applyset.id, force, self._may_take))
+        self._rendering = rendering or self._render
         self._found: list[Difference] = []
         self._same = 0
 
@@ -84,7 +91,7 @@ class Comparison:
 
         :raises WindlassError: the sources can't be read, or the cluster can't be asked.
         """
-        wanted = await desired(sources, self._render, everything, self._context.secret_key, self._ignore)
+        wanted = await desired(sources, self._rendering, everything, self._context.secret_key, self._ignore)
         planned = await self._plan(wanted)
         self._found = [_failed(error) for error in (*wanted.rendered.errors, *planned.errors)]
         queue = iter(planned.writes)
@@ -175,7 +182,7 @@ class Comparison:
 
 def looking_at(access: ClusterAccess) -> ClusterAccess:
     """The same cluster, through a client that can't write."""
-    return ClusterAccess(access.document, DryRunClient.over(access.client))
+    return ClusterAccess(access.document, DryRunClient.over(access.client), access.installation)
 
 
 async def wanted_sources(context: Context, application: Application) -> list[SourceAt]:

@@ -1,8 +1,10 @@
 """What an object's annotations ask of a run: when it is written, whether it is a hook, and what may be deleted. Pure.
 
 Argo CD's and Helm's words are understood, so that repositories and charts move over unchanged; `windlass.dev/prune` and
-`windlass.dev/replace` go before them. What must hold: a word that protects something is never lost to a misspelling, a word
-that both of them ignore stays a warning, and 10,000 objects without such annotations cost one shared value.
+`windlass.dev/replace` go before them. `windlass.dev/run: each-revision` makes a Job (or whatever else runs) a hook of the
+Sync phase: created anew for each revision, in its wave, and waited for. What must hold: a word that protects something is
+never lost to a misspelling, a word that both of them ignore stays a warning, and 10,000 objects without such annotations
+cost one shared value.
 
 Sources: Argo CD's user guide ("Sync Phases and Waves", "Sync Options", "Helm: Helm Hooks") and `gitops-engine/pkg/sync`
 (`hook`, `hook/helm`, `syncwaves`); Helm's "Chart Hooks".
@@ -25,12 +27,13 @@ HOOK, WAVE = ARGO + "hook", ARGO + "sync-wave"
 DELETE_POLICY, OPTIONS = ARGO + "hook-delete-policy", ARGO + "sync-options"
 HELM_HOOK, HELM_WEIGHT = "helm.sh/hook", "helm.sh/hook-weight"
 HELM_DELETE_POLICY, HELM_RESOURCE_POLICY = "helm.sh/hook-delete-policy", "helm.sh/resource-policy"
-OWN_PRUNE, OWN_REPLACE = "windlass.dev/prune", "windlass.dev/replace"
+OWN_PRUNE, OWN_REPLACE, OWN_RUN = "windlass.dev/prune", "windlass.dev/replace", "windlass.dev/run"
 READ = (
     *(HOOK, WAVE, DELETE_POLICY, OPTIONS),
     *(HELM_HOOK, HELM_WEIGHT, HELM_DELETE_POLICY, HELM_RESOURCE_POLICY),
-    *(OWN_PRUNE, OWN_REPLACE),
+    *(OWN_PRUNE, OWN_REPLACE, OWN_RUN),
 )
+EACH_REVISION = "each-revision"
 LONGEST_REMEMBERED = 300
 """Characters of annotations whose reading is shared between objects: a longer text is read anew each time."""
 
@@ -115,8 +118,8 @@ class Directives(NamedTuple):
         return not self.is_hook and not self.skipped
 
     @property
-    def each_revision(self) -> bool:
-        """Deleted and created anew under every revision, changed or not: Argo CD's way to a Job that runs at each sync."""
+    def anew(self) -> bool:
+        """Deleted and created anew rather than updated (`Force=true,Replace=true`); see `workers.replacing`."""
         return self.force and self.replace is True
 
 
@@ -211,6 +214,8 @@ def _shown(word: str) -> str:
 
 def _phases(said: Mapping[str, str], kind: str, problems: list[Problem]) -> tuple[Phase, ...] | None:
     """The phases of a hook; None: it isn't one. Any hook of Argo CD's makes Helm's count for nothing."""
+    if _own(said, OWN_RUN, {EACH_REVISION: True}, False, problems) and HOOK not in said and HELM_HOOK not in said:
+        return (Phase.SYNC,)
     if HOOK in said:
         return _argo_phases(said[HOOK], problems)
     if HELM_HOOK in said:

@@ -25,7 +25,6 @@ from workers.directives import DeletePolicy, Phase
 from workers.following import Following
 from workers.health.status import Status
 from workers.hooks import Hooks
-from workers.inventory import Claims
 from workers.order import HookRun, Item, Step, hook_steps
 from workers.plan import Plan
 from workers.planning import Asked, Planner
@@ -71,9 +70,8 @@ async def hooks_of(deletion: Deletion, context: Context) -> Hooked | None:
     sources = [await _source(context, source, known) for source in application.spec.sources]
     access = deletion.access
     wanted = await desired(sources, lambda at: render(context, access, application, at), everything, context.secret_key)
-    claims = Claims(context.redis, access.document.name, application.name, yielding=())
     asked = Asked(application, known, wanted, sources, False, context.catalog.limits_of(application))
-    plan = await Planner(context.redis, access, deletion.applyset, claims, asked).plan(trusted=True)
+    plan = await Planner(context.redis, access, deletion.applyset, deletion.claims, asked).plan(trusted=True)
     if plan.errors:
         raise PermanentError(f"{len(plan.errors)} of its manifests can't be read: {plan.errors[0]}")
     items = tuple(Item(one, one.sketch.directives, one.sketch.generated) for one in plan.hooks)
@@ -192,16 +190,15 @@ class Farewell:
         return Rollout(writer, Plan(), Standing(), rules=rules, hooked="", parent="")
 
     def _writer(self, lease: Lease) -> Writer:
-        access, name = self._deletion.access, self._application.name
         record = RunRecord(event="", revision=self._hooked.revision, phase="Deleting", started=time.time())
         return Writer(
             self._context,
             self._application,
             progress=Progress(record),
-            cluster=access,
+            cluster=self._deletion.access,
             lease=lease,
             manifests=self._hooked.manifests,
-            claims=Claims(self._context.redis, access.document.name, name, yielding=()),
+            claims=self._deletion.claims,
             give_way=_nothing,
             save=_saved,
         )

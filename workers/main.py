@@ -20,10 +20,15 @@ from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
 from workers.context import Context
 from workers.polling import Poller
+from workers.promote.follow import Follower
+from workers.promote.proposer import Proposer
+from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
 from workers.report import Reporter
+from workers.rollback import Automatic
 from workers.services import kept_running
 from workers.sweeper import Sweeper
+from workers.tidying import Tidier
 from workers.watch.role import Watcher
 from workers.worker import WindlassWorker
 
@@ -48,7 +53,7 @@ class Parts(NamedTuple):
     async def watch(self) -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
-        await Watcher(self.context, self.reporter.health_changed).run()
+        await Watcher(self.context, Automatic(self.context, self.reporter).health_changed).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:
@@ -64,21 +69,25 @@ def watch(settings: Settings) -> None:
 async def _work(settings: Settings, fresh_redis: bool) -> None:
     async with _parts(settings, fresh_redis) as parts:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
+        proposer = Proposer(context.repositories, context.secrets)
+        promoter = Promoter(context, proposer)
         connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
             redis=parts.redis,
             keeper=parts.keeper,
-            functions={"reconcile": Reconciler(context, reporter).reconcile},
+            functions={"reconcile": Reconciler(context, reporter).reconcile, "promote": promoter.promote},
             services=[
                 context.warm,
                 context.tidy,
+                Tidier(context).run,
                 sweeper.sweep,
                 sweeper.retry,
                 sweeper.documents,
                 reporter.run,
                 Poller(context).run,
+                Follower(context).run,
                 parts.watch,
             ],
             ready=sweeper.looked.wait,
@@ -89,6 +98,8 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
             await worker.run()
         finally:
             connection.close()
+            await promoter.close()
+            proposer.close()
 
 
 async def _watch(settings: Settings) -> None:

@@ -26,6 +26,9 @@ from workers.render.random_values import FieldPath, without
 Scope = Callable[[str, str], bool | None]
 """(apiVersion, kind) -> is it namespaced? None: the cluster doesn't know the kind."""
 
+NO_HASH = "-"
+"""In the inventory instead of a hash: the object may be gone, and is written whatever Git says."""
+
 Refuse = Callable[[ObjectKey], str]
 """Why an object is none for this application; "" if it may have it."""
 

@@ -7,6 +7,7 @@ would take too much of an application waits for a person.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from windlass.documents import ordering
 from windlass.errors import WaitingError
 from windlass.queue import Lease
+from windlass.state import Standing
 from workers.concurrency import together
 from workers.context import Context
 from workers.directives import Directives, directives
@@ -22,18 +24,24 @@ from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.errors import ApiError
 from workers.kube.keys import ObjectKey
-from workers.kube.removal import GONE_SECONDS
 from workers.order import prune_order
 from workers.plan import Leaving, ObjectError, outside
+from workers.rollout import wait_for
 from workers.writes import Progress, Writer
+
+GONE_SECONDS = 2.0
+"""How long a run itself waits for finalizers; then it ends, and holds nothing."""
 
 
 class Pruner:
     """The deletions of one run."""
 
-    def __init__(self, context: Context, writer: Writer, claims: Claims, *, owned: int, approved: bool) -> None:
-        """``owned``: how many objects the application had before this run; ``approved``: a person agreed to this prune."""
-        self._context, self._claims = context, claims
+    def __init__(
+        self, context: Context, writer: Writer, claims: Claims, standing: Standing, *, owned: int, approved: bool
+    ) -> None:
+        """``owned``: how many objects the application had before this run; ``approved``: a person agreed to this prune.
+        ``standing`` is what an earlier run left, and is kept up to date."""
+        self._context, self._claims, self._standing = context, claims, standing
         self._owned, self._approved = owned, approved
         self._application, self._cluster = writer.application, writer.cluster
         self._applyset: ApplySet = writer.applyset
@@ -67,8 +75,8 @@ class Pruner:
             for place, group in enumerate(groups):
                 width = min(len(group.leaving), self._cluster.limiter.maximum)
                 await together(width, partial(self._prune_each, iter(group.leaving)))
-                if place + 1 < len(groups):
-                    await self._until_gone(group.leaving)
+                if place + 1 < len(groups) and not await self._until_gone(group.leaving):
+                    return
             if not self._progress.errors:
                 await self._narrow(leaving)
 
@@ -137,19 +145,29 @@ class Pruner:
         if result == "deleted":
             self._progress.record.pruned += 1
 
-    async def _until_gone(self, leaving: Sequence[Leaving]) -> None:
-        """The next group may be what this one's finalizers need.
+    async def _until_gone(self, leaving: Sequence[Leaving]) -> bool:
+        """The next group may be what this one's finalizers need. False: they have taken too long, and that is an error.
 
-        :raises WaitingError: they are still there after a while; the next run goes on.
+        :raises WaitingError: they take their time; the next run goes on.
         """
-        left = list(leaving)
-        for _ in range(int(GONE_SECONDS / 0.1)):
+        left, end = list(leaving), time.monotonic() + GONE_SECONDS
+        while True:
             found = [(item, await self._cluster.metadata(item.key, item.api_version)) for item in left]
             left = [item for item, metadata in found if metadata is not None and self._same(item, metadata)]
             if not left:
-                return
+                return True
+            if time.monotonic() > end:
+                break
             await asyncio.sleep(0.1)
-        raise WaitingError(f"waits until {', '.join(str(item.key) for item in left[:3])} is gone")
+        names = [str(item.key) for item in left]
+        self._progress.gone = [name for name in self._progress.gone if name not in names]  # the next run waits for them
+        why = f"waits until {', '.join(names[:3])} is gone"
+        limit = ordering.timeout(self._application.spec.sync.timeout)
+        if wait_for(self._standing, names, why, limit):
+            raise WaitingError(why)
+        message = f"is being deleted, and not gone after {limit:.0f} s (spec.sync.timeout): what would follow it stays"
+        self._progress.errors += [ObjectError(name, "", 0, message) for name in names]
+        return False
 
     def _same(self, item: Leaving, metadata: dict[str, Any]) -> bool:
         seen = self._seen.get(str(item.key))

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from windlass import metrics
 from windlass.documents.catalog import SourceView
 from windlass.documents.types import Application, Source
-from windlass.errors import LeaseLostError, PermanentError, TransientError, WindlassError
-from windlass.queue import Busy, Hint, Run
+from windlass.errors import LeaseLostError, TransientError, WindlassError
+from windlass.queue import Hint, Run
 from windlass.semver import range_of
 from windlass.state import read_state, read_states
 from workers.aiogit import Fetched, GitRepository
@@ -30,6 +30,7 @@ from workers.desired import SourceAt
 from workers.followed import Followed, load_inputs, paths, same
 from workers.following import Following
 from workers.handover import Handover
+from workers.jobs import serve
 from workers.lanes import Lane, lanes
 from workers.report import Reporter
 from workers.signed import require_signed
@@ -41,7 +42,6 @@ DOCUMENTS_PATIENCE = 120.0
 """Seconds for which service and worker may read different documents, while a change spreads."""
 LOOK_EVERY = 0.5
 """Seconds between two looks for a newer commit, while applications are being applied."""
-FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
 
 
 class Reconciler:
@@ -54,49 +54,20 @@ class Reconciler:
 
     async def reconcile(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Make every application of ``source`` equal to the source's tip; answers with a summary for the job's result."""
-        run = await self._begin(job_id, source)
-        if run is None:
-            return {"source": source, "outcome": "nothing left to do"}
-        event = run.hints[-1].event if run.hints else ""
-        with structlog.contextvars.bound_contextvars(source=source, event_id=event or None, job=job_id):
-            try:
-                return await self._run(run, digest)
-            except asyncio.CancelledError:
-                await asyncio.shield(self._context.queue.hand_back(run))
-                raise
-            except LeaseLostError as error:
-                log.error("source.lost", error=str(error))
-                return {"source": source, "outcome": "another worker has it"}
-            except RedisError:
-                raise  # nothing can be recorded now: the job comes back
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must end up in the source's state, not in a lost job
-                return await self._failed(run, error)
-            finally:
-                run.lease.forget()
-                self._tips.pop(run.source, None)
+        try:
+            return await serve(
+                self._context.queue, job_id, source, lambda run: self._run(run, digest), self._source_failed
+            )
+        finally:
+            self._tips.pop(source, None)
 
-    async def _begin(self, job_id: str, source: str) -> Run | None:
-        while True:
-            begun = await self._context.queue.begin(job_id, source)
-            if not isinstance(begun, Busy):
-                return begun
-            await asyncio.sleep(begun.wait_seconds)
-
-    async def _failed(self, run: Run, error: Exception) -> dict[str, Any]:
-        """A source error: recorded, reported, tried again with back-off. Nothing is pruned for it."""
-        permanent = isinstance(error, PermanentError)
-        retry_in = None if permanent else min(FIRST_RETRY * 2**run.attempts, LONGEST_RETRY)
-        if isinstance(error, TransientError) and error.retry_after is not None:
-            retry_in = error.retry_after
-        message = str(error) if isinstance(error, WindlassError) else f"{type(error).__name__}: {error}"
-        log.error("source.failed", error=message, retry_in=retry_in, exc_info=not isinstance(error, WindlassError))
-        await self._context.queue.finish(run, error=message, retry_in=retry_in)
+    async def _source_failed(self, run: Run, message: str) -> None:
+        """A source error is said on the commit that could not be read. Nothing is pruned for it."""
         commit, view = self._tips.get(run.source), self._context.catalog.sources.get(run.source)
         if commit is None and run.hints:
             commit = run.hints[-1].commit
         if commit and view is not None:
             await self._reporter.source_failed(view, commit, message)
-        return {"source": run.source, "outcome": "failed", "error": message}
 
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
         view = await self._view(run.source, digest)

@@ -10,9 +10,12 @@ import structlog
 from redis.exceptions import RedisError
 
 from windlass.documents.catalog import SourceView
+from windlass.documents.promotions import PromotionView
 from windlass.state import read_states
 from workers.application import document_digest
 from workers.context import Context
+from workers.dependencies import wake
+from workers.inventory import refused_by
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +44,11 @@ class Sweeper:
                 self.looked.set()
                 if new:
                     log.warning("redis.memory_is_new", sources=len(self._context.catalog.sources))
-                    await self._nudge(self._context.catalog.sources.values(), "Redis' memory is new")
+                    await self._nudge(self._context.catalog.queued.values(), "Redis' memory is new")
                 elif not started:
                     await self._nudge(await self._behind(), "the documents changed")
                 started = True
-                digests = {view.id: view.digest for view in self._context.catalog.sources.values()}
+                digests = {view.id: view.digest for view in self._context.catalog.queued.values()}
                 for source in await self._context.queue.sweep(digests):
                     log.warning("source.swept", source=source)
             except RedisError as error:
@@ -57,7 +60,7 @@ class Sweeper:
         while True:
             try:
                 for source in await self._context.queue.due_retries(time.time()):
-                    view = self._context.catalog.sources.get(source)
+                    view = self._context.catalog.queued.get(source)
                     if view is not None:
                         await self._context.queue.nudge(source, digest=view.digest, reason="retry")
                     else:
@@ -70,20 +73,23 @@ class Sweeper:
         """Follow the documents' directory, and look at the sources that they changed."""
         while True:
             await asyncio.sleep(DOCUMENTS_SECONDS)
-            before = self._context.catalog.sources
+            before, known = self._context.catalog.queued, self._context.catalog.applications
             if not await asyncio.to_thread(self._context.reload):
                 continue
             changed = [
                 view
-                for view in self._context.catalog.sources.values()
+                for view in self._context.catalog.queued.values()
                 if view.id not in before or before[view.id].digest != view.digest
             ]
             try:
                 await self._nudge(changed, "the documents changed")
+                for name in known.keys() - self._context.catalog.applications.keys():
+                    free = await refused_by(self._context.redis, name)
+                    await wake(self._context, free, f"{name} is gone")
             except RedisError as error:
                 log.warning("redis.unreachable", error=str(error))
 
-    async def _nudge(self, views: Iterable[SourceView], reason: str) -> None:
+    async def _nudge(self, views: Iterable[SourceView | PromotionView], reason: str) -> None:
         for view in views:
             await self._context.queue.nudge(view.id, digest=view.digest, reason=reason)
 

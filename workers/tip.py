@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from windlass.errors import PermanentError
+from windlass.errors import PermanentError, SupersededError
 from windlass.queue import Hint
 
 log = structlog.get_logger(__name__)
@@ -66,9 +66,9 @@ async def believed_tip(
     hints: Sequence[Hint],
     superseded: Callable[[], Awaitable[bool]],
 ) -> str:
-    """The commit to make true now. Waits where the tip shown is the past; gives way at once to a newer push.
+    """The commit to make true now. Waits where the tip shown is the past.
 
-    :raises SourceMissingError: the ref does not exist.
+    :raises SourceMissingError: the ref does not exist. :raises SupersededError: a newer push came while this one waited.
     """
     pause, doubted_since, doubted = FIRST_PAUSE, 0.0, ""
     while True:
@@ -87,5 +87,5 @@ async def believed_tip(
             return tip
         await asyncio.sleep(pause)
         if await superseded():
-            return processed
+            raise SupersededError("a newer push came while the tip lagged")
         pause = min(pause * 2, LONGEST_PAUSE)

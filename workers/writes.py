@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from windlass.documents.accounts import account_of
 from windlass.documents.types import Application
+from windlass.errors import SupersededError
 from windlass.queue import Lease
 from windlass.state import RunRecord
 from workers.cluster import ClusterAccess
@@ -26,8 +27,9 @@ from workers.kube.applyset import ApplySet
 from workers.kube.discovery import Resource
 from workers.kube.errors import ApiError, ConflictError
 from workers.kube.keys import ObjectKey
-from workers.plan import Entry, ObjectError, Plan, Wanted, body
+from workers.plan import NO_HASH, Entry, ObjectError, Plan, Wanted, body
 from workers.render.random_values import kept
+from workers.replacing import Replacer
 
 RECORD_EVERY = 200
 """Objects applied between two records of progress."""
@@ -87,6 +89,13 @@ class Writer:
             force=application.spec.sync.force,
             may_take=self._may_take,
         )
+        self._replacer = Replacer(
+            cluster.members(self.account),
+            application.name,
+            self.applyset.id,
+            mark=self._replacing,
+            deadline=lease.remaining,
+        )
 
     async def claim(self, plan: Plan) -> None:
         """Objects that are new to this application are claimed; what another one wants is an error, and left alone."""
@@ -112,7 +121,12 @@ class Writer:
         """Write all of them at once, as fast as the cluster takes it."""
         objects = [wanted for wanted in objects if str(wanted.key) not in self._refused]
         queue = iter(objects)
-        await together(min(len(objects), self.cluster.limiter.maximum), lambda: self._write_each(queue))
+        try:
+            await together(min(len(objects), self.cluster.limiter.maximum), lambda: self._write_each(queue))
+        except SupersededError:
+            await self._create_anew()  # nobody gives way inside a replacement
+            raise
+        await self._create_anew()
 
     async def _write_each(self, queue: Iterator[Wanted]) -> None:
         for wanted in queue:
@@ -127,12 +141,14 @@ class Writer:
         if resource is None:
             return
         try:
-            applied = await self.apply(wanted, resource, wanted.sketch.hash)
+            if await self._replacer.asks(wanted, resource):
+                await self._replacer.begin(wanted, resource, "its content changed")
+            else:
+                self._wrote(wanted, await self.apply(wanted, resource, wanted.sketch.hash))
         except ApiError as error:
-            replaced = await self._refusal(wanted, resource, error)
-            if replaced is None:
-                return
-            applied = replaced
+            await self._refusal(wanted, resource, error)
+
+    def _wrote(self, wanted: Wanted, applied: Applied) -> None:
         self.progress.record.applied += 1
         self.progress.record.taken += applied.took
         entry = Entry(wanted.sketch.hash, applied.fields, wanted.sketch.file)
@@ -169,35 +185,50 @@ class Writer:
             settled=is_handed_over(wanted.applied, digest),
         )
 
-    async def _refusal(self, wanted: Wanted, resource: Resource, error: ApiError) -> Applied | None:
+    async def _refusal(self, wanted: Wanted, resource: Resource, error: ApiError) -> None:
         """What to do about a refusal: the object is replaced where that helps and is allowed, else the error is its own."""
         if error.missing:
             self.cluster.discovery.forget(resource)
         if error.forbidden or (isinstance(error, ConflictError) and error.application):
             # Not this application's, so whoever may have it need not wait. (A name alone must keep no tenant out.)
             await self._claims.release([str(wanted.key)])
+        if isinstance(error, ConflictError) and error.application:
+            await self._claims.wait_for(error.application, str(wanted.key))
         before = self._manifests.manifest(wanted.previous).body if wanted.previous else None
         after = self._manifests.manifest(wanted.sketch).body
         fields = immutable_fields(error, wanted.key.group_kind, before, after)
         if not fields:
             self.progress.fail(wanted, str(error), retry=error.retryable)
-            return None
-        if not may_replace(wanted.key.group_kind, wanted.sketch.directives, self.application.spec.sync.replace):
+        elif not may_replace(wanted.key.group_kind, wanted.sketch.directives, self.application.spec.sync.replace):
             self.progress.fail(wanted, advice(wanted.key.group_kind, fields), retry=False)
-            return None
-        try:
-            await self.cluster.replace_away(
-                resource,
-                wanted.key,
-                self.application.name,
-                self.applyset.id,
-                account=self.account,
-                deadline=self.lease.remaining,
-            )
-            return await self.apply(wanted, resource, wanted.sketch.hash)
-        except ApiError as second:
-            self.progress.fail(wanted, f"replacing it (for {', '.join(fields)}): {second}", retry=second.retryable)
-            return None
+        else:
+            why = f"for {', '.join(fields)}"
+            try:
+                await self._replacer.begin(wanted, resource, why)
+            except ApiError as second:
+                self.progress.fail(wanted, f"replacing it ({why}): {second}", retry=second.retryable)
+
+    async def _replacing(self, wanted: Wanted) -> None:
+        """Who comes next makes the object again, whatever it is to be by then."""
+        entry = Entry(NO_HASH, "", wanted.sketch.file)
+        await self._context.queue.record(
+            self.lease, self.application.name, state={}, set_objects={str(wanted.key): entry.dump()}
+        )
+
+    async def _create_anew(self) -> None:
+        """What was deleted is created as soon as it is gone; everything else of the step is written by now."""
+        if not self._replacer.going:
+            return
+        gone, held = await self._replacer.gone()
+        for one, finalizers in held:
+            message = f"replacing it ({one.why}): it is being deleted, and not gone yet (finalizers: {finalizers})"
+            self.progress.fail(one.wanted, message, retry=True)
+        for one in gone:
+            async with self.cluster.limiter:
+                try:
+                    self._wrote(one.wanted, await self.apply(one.wanted, one.resource, one.wanted.sketch.hash))
+                except ApiError as error:
+                    self.progress.fail(one.wanted, f"replacing it ({one.why}): {error}", retry=error.retryable)
 
     async def _may_take(self, other: str, key: ObjectKey) -> bool:
         """May an object be taken from the application ``other``? If it was released to us, or we adopt all that it has."""

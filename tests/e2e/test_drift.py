@@ -174,7 +174,7 @@ def containers(person: Person, name: str) -> list[str]:
     return [] if found is None else [one["name"] for one in found["spec"]["template"]["spec"]["containers"]]
 
 
-def test_a_sidecar_that_a_person_adds_is_removed_and_a_status_update_costs_no_request(
+def test_a_sidecar_that_a_person_adds_is_removed_and_status_updates_cost_a_few_reads_at_most(
     person: Person, control_plane: ControlPlane
 ) -> None:
     person.world.push({"manifests/web.yaml": deployment("web")})
@@ -300,11 +300,16 @@ def test_a_kind_that_comes_with_a_commit_is_watched_and_survives_its_definition_
         found = own.world.cluster.get(path)
         return found["spec"]["masts"] if found else None
 
+    def uid() -> object:
+        found = own.world.cluster.get(path)
+        return found["metadata"]["uid"] if found else None
+
     change, kind = {"spec": {"masts": 3}}, "application/merge-patch+json"
     control_plane.request("PATCH", path + "?fieldManager=kubectl-edit", change, content_type=kind)
     until(lambda: masts() == 2, own.world)
+    first = uid()
     control_plane.request("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.{group}")
-    until(lambda: masts() is None, own.world)
+    until(lambda: uid() != first, own.world)
     until(lambda: masts() == 2, own.world, 60)
     control_plane.request("PATCH", path + "?fieldManager=kubectl-edit", change, content_type=kind)
     until(lambda: masts() == 2, own.world, 60)
@@ -321,3 +326,39 @@ def test_where_the_manifest_is_not_to_be_had_a_whole_run_undoes_the_drift(own: P
     own.delete("lost")
     until(lambda: own.value("lost") == "git", own.world)
     assert "drift.whole_run" in own.world.windlass.log("worker")
+
+
+def test_an_api_server_that_restarts_is_watched_again(own: Person, control_plane: ControlPlane) -> None:
+    """What changes as soon as it is back is seen, whether the watch was there already or not."""
+    own.have("a")
+    control_plane.stop_apiserver()
+    time.sleep(1)
+    control_plane.start_apiserver()
+    for number in range(3):
+        own.edit("a", {"data": {"value": f"by hand {number}"}})
+        until(lambda: own.value("a") == "git", own.world, 60)
+
+
+def test_a_watcher_of_its_own_undoes_drift_and_another_takes_its_place(
+    parts_folder: Path, unique: str, control_plane: ControlPlane
+) -> None:
+    """As the chart runs it: workers that don't watch, and two watchers of which one holds each cluster."""
+    world = made(parts_folder, unique, control_plane)
+    world.windlass.settings["worker"] = {"WINDLASS_WATCH": "false"}
+    watchers = []
+    try:
+        world.start()
+        person = Person(control_plane, world)
+        watchers = [world.windlass.spawn("watcher"), world.windlass.spawn("watcher")]
+        person.have("a")
+        assert '"watcher.started"' not in world.windlass.log("worker")
+        logs = [path.read_text() for path in sorted(world.windlass.folder.glob("watcher-*.log"))]
+        (holder,) = [one for one, log in zip(watchers, logs, strict=True) if '"watcher.started"' in log]
+        holder.kill()
+        person.edit("a", {"data": {"value": "by hand"}})
+        until(lambda: person.value("a") == "git", world, 60)
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.wait()
+        world.stop()

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tests.e2e.test_order import deployment
 from tests.e2e.world import config_map
 from tests.parts.cluster import Cluster
 from tests.parts.git import WorkTree
@@ -29,16 +31,27 @@ class Shop:
         self.work = WorkTree(folder / "work", remote.push_url)
         namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n"
         self.first = self.work.commit_and_push({"namespace.yaml": namespace, "a.yaml": config_map("a", "1")})
-        self.windlass = Windlass(folder / "windlass", redis.url, TOKEN=forge.token)
-        token = {"env": "TOKEN"}
-        self.windlass.write(
-            repository(name, remote.clone_url, credentials={"token": token}, status={"token": token}),
-            cluster("production", kubeconfig),
-            application(name, repository=name, cluster="production", namespace=name),
-        )
+        self.windlass = Windlass(folder / "windlass", redis.url, TOKEN=forge.token, WRONG="none")
+        self.url, self.kubeconfig = remote.clone_url, kubeconfig
+        self.write(credentials="TOKEN")
         self.windlass.start()
         forge.create_webhook(name, f"{self.windlass.url}/webhooks/{name}", self.windlass.secret)
         self.until(lambda: self.windlass.revision(name) == self.first)
+
+    def write(self, *, credentials: str) -> None:
+        """The documents, once who runs goes by them."""
+        events = {"worker": "documents.loaded", "service": "documents.used"}
+        before = {name: self.windlass.log(name).count(event) for name, event in events.items()}
+        read, said = {"token": {"env": credentials}}, {"token": {"env": "TOKEN"}}
+        self.windlass.write(
+            repository(self.name, self.url, credentials=read, status=said),
+            cluster("production", self.kubeconfig),
+            application(self.name, repository=self.name, cluster="production", namespace=self.name),
+        )
+        if self.windlass.service:
+            self.until(
+                lambda: all(self.windlass.log(name).count(event) > before[name] for name, event in events.items())
+            )
 
     def until(self, true: Any, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
@@ -83,6 +96,45 @@ def test_a_commit_that_can_not_be_applied_says_why(shop: Shop) -> None:
     shop.until(lambda: shop.status(commit)[0] == "failure")
     assert "ConfigMap/" in shop.status(commit)[2]
     assert shop.value("b") == "1"
+
+
+def rollout(*, cpu: str) -> str:
+    body = yaml.safe_load(deployment("web", cpu=cpu))
+    body["spec"]["progressDeadlineSeconds"] = 1
+    return yaml.safe_dump(body)
+
+
+def test_a_commit_is_pending_until_it_is_healthy_and_fails_with_the_reason(shop: Shop) -> None:
+    good = shop.work.commit_and_push({"web.yaml": rollout(cpu="10m")})
+    shop.until(lambda: shop.status(good)[0] == "success", 90)
+    states = [said["status"] for said in reversed(shop.forge.statuses(shop.name, good))]
+    assert set(states) <= {"pending", "success"}
+    assert "healthy after" in shop.status(good)[2]
+    bad = shop.work.commit_and_push({"web.yaml": rollout(cpu="10000")})
+    shop.until(lambda: shop.status(bad)[0] == "failure", 90)
+    shop.until(lambda: "Unschedulable: 0/" in shop.status(bad)[2], 90)
+    mended = shop.work.commit_and_push({"web.yaml": rollout(cpu="20m")})
+    shop.until(lambda: shop.status(mended)[0] == "success", 90)
+    assert shop.status(good)[0] == "success"
+    assert shop.status(bad)[0] == "failure"
+
+
+def test_a_commit_that_is_overtaken_before_it_is_healthy_is_not_pending_for_ever(shop: Shop) -> None:
+    stuck = shop.work.commit_and_push({"web.yaml": deployment("web", cpu="10000")})
+    shop.until(lambda: shop.status(stuck)[0] == "pending", 60)
+    mended = shop.work.commit_and_push({"web.yaml": deployment("web")})
+    shop.until(lambda: shop.status(stuck)[0] == "error", 60)
+    assert shop.status(stuck)[2] == f"superseded by {mended[:10]} before it was healthy"
+    shop.until(lambda: shop.status(mended)[0] == "success", 90)
+
+
+def test_a_commit_that_can_not_be_read_says_so_until_it_can(shop: Shop) -> None:
+    shop.write(credentials="WRONG")
+    commit = shop.work.commit_and_push({"a.yaml": config_map("a", "2")})
+    shop.until(lambda: shop.status(commit)[0] == "failure", 60)
+    assert shop.status(commit)[2].startswith("source ")
+    shop.write(credentials="TOKEN")
+    shop.until(lambda: shop.status(commit)[0] == "success", 60)
 
 
 def test_a_merged_pull_request_is_applied(shop: Shop) -> None:

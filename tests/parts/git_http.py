@@ -24,6 +24,7 @@ class GitHttp:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.password: str | None = None  # set: basic authentication by any user with it
         self.redirect: str | None = None  # set: every request is answered 302 to here
+        self.served = 0  # bytes of answers
         self.down = False  # set: every request is answered 503
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
@@ -126,6 +127,7 @@ class GitHttp:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                server.served += len(content)
                 self.wfile.write(content)
 
         return Handler

@@ -191,6 +191,6 @@ class Gitea:
         self.api("POST", f"/repos/{ADMIN}/{repository}/pulls/{number}/merge", {"Do": "merge"})
 
     def statuses(self, repository: str, commit: str) -> list[dict[str, Any]]:
-        """The commit's statuses, newest first."""
+        """The commit's statuses, newest first. (The forge sorts them by the second.)"""
         found: list[dict[str, Any]] = self.api("GET", f"/repos/{ADMIN}/{repository}/statuses/{commit}")
-        return found
+        return sorted(found, key=lambda status: int(status["id"]), reverse=True)

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -171,18 +171,14 @@ class Windlass:
         return "".join(path.read_text() for path in sorted(self.folder.glob(f"{name}*.log")))
 
     def stop(self) -> None:
-        processes = [p for p in (self.service, *self.workers) if p is not None and p.poll() is None]
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        _end([self.service, *self.workers])
         for log in self._logs:
             log.close()
         self._logs.clear()
+
+    def stop_workers(self) -> None:
+        """The service stays."""
+        _end(self.workers)
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{arguments[0]}-{len(self._logs)}.log").open("ab")
@@ -208,6 +204,18 @@ class Windlass:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.02)
         raise RuntimeError(f"the service did not become ready:\n{self.log('service')[-4000:]}")
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes] | None]) -> None:
+    running = [process for process in processes if process is not None and process.poll() is None]
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class Dashboard:

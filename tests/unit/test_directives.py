@@ -177,6 +177,19 @@ def test_a_policy_that_is_not_known_is_a_warning_and_the_default_stays() -> None
     assert helm(hook="pre-install", hook_delete_policy="HookSucceeded").warnings
 
 
+def test_what_runs_at_each_revision_is_a_hook_of_the_sync_phase() -> None:
+    found = directives({"windlass.dev/run": "each-revision"}, JOB)
+    assert (found.phases, found.is_hook, found.delete_policies) == (
+        (Phase.SYNC,),
+        True,
+        {DeletePolicy.BEFORE_CREATION},
+    )
+    assert directives({"windlass.dev/run": "each-revision", "helm.sh/hook": "post-install"}).phases == (
+        Phase.POST_SYNC,
+    )
+    assert directives({"windlass.dev/run": "always"}, JOB).errors
+
+
 # -- options --------------------------------------------------------------------------------------------------------
 
 
@@ -185,7 +198,7 @@ def test_sync_options() -> None:
         "Prune=false, PruneLast=true,Replace=true,Force=true,SkipDryRunOnMissingResource=true,Delete=confirm"
     )
     assert (found.prune, found.prune_last, found.delete) == (Say.NO, True, Say.CONFIRM)
-    assert (found.replace, found.force, found.skip_dry_run, found.each_revision) == (True, True, True, True)
+    assert (found.replace, found.force, found.skip_dry_run, found.anew) == (True, True, True, True)
     assert found.problems == ()
 
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from windlass.errors import SupersededError
 from windlass.queue import Hint
 from workers import tip
 from workers.tip import SourceMissingError, believed_tip
@@ -110,5 +111,9 @@ async def test_a_newer_push_ends_the_waiting() -> None:
         return True
 
     forge = Forge("c1", stored=1)
-    tip_ = await believed_tip(forge, processed="c1", hints=(hint("c2", "c1"),), superseded=superseded)
-    assert (tip_, forge.asked) == ("c1", 1)
+    for processed in ("c1", ""):
+        with pytest.raises(SupersededError):
+            await believed_tip(
+                forge, processed=processed, hints=(hint("c2", processed or "c1"),), superseded=superseded
+            )
+    assert forge.asked == 2

@@ -22,6 +22,8 @@ COMMANDS = {
     "diff": "windlass.cli.diff",
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
+    "rollback": "windlass.cli.back",
+    "deploy": "windlass.cli.push",
     "delete": "windlass.cli.act",
 }
 

@@ -10,8 +10,13 @@ import click
 
 from windlass import state
 from windlass.cli.shared import application_of, connect, load_settings
+from windlass.documents.promotion import promotion_id
+from windlass.hold import Hold
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from windlass.documents.promotions import PromotionView
     from windlass.queue import SourceQueue
 
 
@@ -28,7 +33,11 @@ async def _sync(application: str, wait: bool, timeout: float) -> int:
     settings = load_settings()
     async with connect(settings) as (redis, queue, catalog):
         document = application_of(catalog, settings, application)
-        before = (await state.read_state(redis, application)).last
+        now = await state.read_state(redis, application)
+        if hold := Hold.load(now.hold):
+            click.echo(f"{application}: {hold}", err=True)
+            return 1
+        before = now.last
         asked = time.time()
         await redis.hincrby(state.application_key(application), "whole", 1)
         view = catalog.sources[document.source.id]
@@ -73,15 +82,35 @@ def _tell(now: state.ApplicationState) -> int:
 
 
 @click.command()
-@click.argument("application")
-def approve(application: str) -> None:
-    """Let the commit that APPLICATION waits at delete what it no longer names, whatever its prune limit."""
-    raise SystemExit(asyncio.run(_approve(application)))
+@click.argument("name")
+def approve(name: str) -> None:
+    """Let the commit that an application NAME waits at delete what it no longer names, whatever its prune limit.
+
+    Of a Promotion NAME: let the image that waits for it be proposed.
+    """
+    raise SystemExit(asyncio.run(_approve(name)))
+
+
+async def _approve_promotion(redis: Redis, queue: SourceQueue, view: PromotionView) -> int:
+    from workers.promote.state import PromotionStore
+
+    store, name = PromotionStore(redis), view.promotion.name
+    image = (await store.read(name)).image
+    if image is None:
+        click.echo(f"{name}: no image waits for an approval")
+        return 1
+    await store.approve(name, image)
+    await queue.nudge(view.promotion.id, digest=view.digest, reason="windlass approve")
+    click.echo(f"{name}: approved {image.identity}")
+    return 0
 
 
 async def _approve(application: str) -> int:
     settings = load_settings()
     async with connect(settings) as (redis, queue, catalog):
+        promotion = catalog.promotions.get(promotion_id(application))
+        if promotion is not None and application not in catalog.applications:
+            return await _approve_promotion(redis, queue, promotion)
         document = application_of(catalog, settings, application)
         now = await state.read_state(redis, application)
         if now.phase == "Synced" or not now.wanted:

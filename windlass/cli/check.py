@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def check(directory: Path) -> None:
         click.echo(f"error: {error}")
     for warning in catalog.warnings:
         click.echo(f"warning: {warning}")
+    if not os.environ.get("WINDLASS_KEEP_KEY_FILE"):
+        click.echo("note: WINDLASS_KEEP_KEY_FILE is not set: no rendered sets are kept, so nothing can be rolled back")
     counts = (
         (len(catalog.repositories), "repository", "repositories"),
         (len(catalog.clusters), "cluster", "clusters"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from windlass.cli.shared import connect, load_settings
+from windlass.cli.shared import application_of, connect, load_settings, redis_url
 from windlass.errors import WindlassError
 
 if TYPE_CHECKING:
@@ -26,11 +26,9 @@ def diff(application: str, output: str) -> None:
 
     Exits with 0 if nothing differs, 1 if something does, 2 after an error, as `kubectl diff` does.
     """
-    from redis.exceptions import RedisError
-
     try:
         compared = asyncio.run(_compare(load_settings(), application))
-    except (WindlassError, RedisError) as error:  # 1 would say that something differs
+    except WindlassError as error:  # 1 would say that something differs
         click.echo(f"windlass: {error}", err=True)
         sys.exit(FAILED)
     (_as_json if output == "json" else _as_text)(application, compared)
@@ -47,7 +45,7 @@ async def _compare(settings: Settings, name: str) -> Compared:
 
     configure("error", settings.log_format)
     async with connect(settings) as (redis, queue, _):
-        keeper = LeaseKeeper(redis, settings.redis_url or "")  # never started: nothing is held
+        keeper = LeaseKeeper(redis, redis_url(settings))  # never started: nothing is held
         context = Context(
             settings,
             DocumentDirectory(settings.documents),
@@ -56,10 +54,8 @@ async def _compare(settings: Settings, name: str) -> Compared:
             leases=keeper,
             secret_key=settings.secret_key(),
         )
-        application = context.catalog.applications.get(name)
-        if application is None:
-            raise WindlassError(f"no valid document of an application {name} in {settings.documents}")
         try:
+            application = application_of(context.catalog, settings, name)
             document = context.catalog.clusters[application.spec.destination.cluster]
             access = looking_at(await context.clusters.get(document))
             sources = await wanted_sources(context, application)

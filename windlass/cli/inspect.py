@@ -14,6 +14,7 @@ import orjson
 from windlass import state
 from windlass.cli.shared import connect, load_settings, no_application, table
 from windlass.errors import WindlassError
+from windlass.hold import Hold
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -118,12 +119,17 @@ async def _known(redis: Redis, catalog: Catalog, settings: Settings, name: str) 
 
 def _remarks(one: state.ApplicationState) -> Iterator[str]:
     """What a person should know besides the row: errors, what is waited for, drift."""
+    if hold := Hold.load(one.hold):
+        yield str(hold)
     if one.last is not None:
         yield from one.last.errors
         yield from (f"warning: {warning}" for warning in one.last.warnings)
         if one.last.waits:
             yield f"waits: {one.last.waits}"
     yield from (f"health: {name}: {why}" for name, why in one.health.unhealthy.items())
+    for cluster, count in one.left.items():
+        delete = f"`windlass delete {one.name} --cluster {cluster}` deletes them"
+        yield f"warning: {count} objects stay on {cluster}, which its document named before: {delete}"
     yield from (f"drift: {name}: {what}" for name, what in one.drift.objects.items())
     yield from (f"fight: {name}: {who}" for name, who in one.drift.fights.items())
 

@@ -26,13 +26,13 @@ async def delete_application(
 ) -> int:
     """Delete what the application owns in its cluster; the exit status."""
     logs.configure("warning", "console")
-    async with _context(settings) as context:
+    async with working(settings) as context:
         access = await context.clusters.get(_cluster(context.catalog, settings, application, cluster))
         deletion = Deletion(context, application, access, click.echo)
         found = await deletion.look()
         hooked = await _hooks(deletion, context) if run_hooks else None
         _announce(deletion, found, hooked)
-        if dry_run or not (found.groups or found.kept) or not (yes or click.confirm("Delete them?")):
+        if dry_run or not (yes or click.confirm("Delete them?" if found.going else "Forget it?")):
             return 0
         done = await _delete(context, deletion, hooked)
         click.echo(f"{application}: {_count(deletion, found)}")
@@ -40,8 +40,8 @@ async def delete_application(
 
 
 @asynccontextmanager
-async def _context(settings: Settings) -> AsyncIterator[Context]:
-    """What a run has in a worker, for one deletion."""
+async def working(settings: Settings) -> AsyncIterator[Context]:
+    """What a run has in a worker, for one command."""
     async with connect(settings) as (redis, _, _):
         keeper = LeaseKeeper(redis, redis_url(settings), seconds=settings.lease_seconds)
         queue = SourceQueue(redis, queue_name=settings.queue, keeper=keeper)

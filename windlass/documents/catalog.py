@@ -12,6 +12,8 @@ import structlog
 
 from windlass.documents.limits import refuse_destination
 from windlass.documents.ordering import cycle_message, cycles, dependencies
+from windlass.documents.promotions import PromotionView, promoting
+from windlass.documents.registry import Registry
 from windlass.documents.types import Application, Cluster, Document, Limits, Repository, Source
 from windlass.errors import DocumentError
 
@@ -47,6 +49,13 @@ class Catalog(NamedTuple):
     errors: tuple[DocumentError, ...]
     warnings: tuple[str, ...]
     digest: str
+    promotions: dict[str, PromotionView]  # by the queue's name
+    registries: dict[str, Registry]
+
+    @property
+    def queued(self) -> dict[str, SourceView | PromotionView]:
+        """All that the queue has jobs of, by its names."""
+        return {**self.sources, **self.promotions}
 
     def limits_of(self, application: Application) -> tuple[Limits, ...]:
         """The limits of every repository that the application follows: all of them hold."""
@@ -78,6 +87,8 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
                 applications[item.document.name] = item.document
     problems += _adopting_in_circles(documents, applications)
     problems += _unorderable(documents, applications)
+    promoted = promoting(documents, repositories, applications, _digest)
+    problems += promoted.errors
     return Catalog(
         repositories,
         clusters,
@@ -87,6 +98,8 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
         tuple(problems),
         tuple(_warnings(repositories)),
         _digest(i.document for i in documents),
+        promoted.promotions,
+        promoted.registries,
     )
 
 

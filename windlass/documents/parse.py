@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from windlass.documents import rules, syntax
+from windlass.documents.editing import Part, SigningKind
+from windlass.documents.promotion import MergeMethod, Mode, Promotion, PromotionSpec
+from windlass.documents.registry import Registry, RegistrySpec, RegistryType
 from windlass.documents.types import (
     API_VERSION,
     Application,
@@ -20,14 +23,28 @@ from windlass.documents.types import (
     RepositorySpec,
 )
 from windlass.errors import DocumentError
+from windlass.tag_policy import Order
 from windlass.yamls import Path, YamlError, load_all
 
 SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Repository": (Repository, RepositorySpec),
     "Cluster": (Cluster, ClusterSpec),
     "Application": (Application, ApplicationSpec),
+    "Promotion": (Promotion, PromotionSpec),
+    "Registry": (Registry, RegistrySpec),
 }
-NOT_BUILT_KINDS = ("Promotion", "Pipeline")
+NOT_BUILT_KINDS = ("Pipeline",)
+CHOICES: dict[str | int, tuple[str, ...]] = {
+    "forge": get_args(Forge),
+    "kind": get_args(SigningKind),
+    "mode": get_args(Mode),
+    "mergeMethod": get_args(MergeMethod),
+    "order": get_args(Order),
+    "part": get_args(Part),
+    "pin": ("tag", "digest"),
+    "type": get_args(RegistryType),
+}
+"""What a field of a few words may say."""
 
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z")
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
@@ -133,7 +150,7 @@ def _from_msgspec(text: str) -> _InvalidError:
     if missing:
         return _wrong(f"the field {missing[1]} is missing", *path)
     if text.startswith("Invalid enum value"):
-        return _wrong(f"expected one of {', '.join(get_args(Forge))}", *path)
+        return _wrong(f"expected one of {', '.join(CHOICES[path[-1]])}", *path)
     hint = " (quote it)" if re.match(r"Expected `str[^`]*`, got `(int|float|bool)`", text) else ""
     return _wrong(text[0].lower() + text[1:].replace("`", "") + hint, *path)
 

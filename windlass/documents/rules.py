@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from windlass.documents import accounts, health, ignoring, limits, ordering, rendering, signing, syntax
+from windlass.documents import (
+    accounts,
+    forge_api,
+    health,
+    ignoring,
+    limits,
+    ordering,
+    promotion,
+    registry,
+    rendering,
+    signing,
+    syntax,
+)
+from windlass.documents.promotion import Promotion
+from windlass.documents.registry import Registry
 from windlass.documents.types import (
     Application,
     Cluster,
@@ -18,6 +32,7 @@ from windlass.documents.types import (
     Source,
     StatusApi,
     Sync,
+    Webhook,
 )
 from windlass.semver import Range, RangeError
 from windlass.yamls import Path
@@ -27,11 +42,12 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Repository": (("verify",),),
     "Cluster": (("exec",), ("requestLimits",)),
     "Application": (
-        ("sync", "automatic"),
         ("dependsOn",),
         ("ignore",),
-        ("rollback",),
+        ("rollback",),  # it is below sync
     ),
+    "Promotion": (),
+    "Registry": (),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
 NOT_BUILT_IN_SOURCE = ("chart",)
@@ -78,6 +94,14 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
             yield from ((("limits", *path), message) for path, message in limits.violations(document.spec.limits))
     elif isinstance(document, Cluster):
         yield from _cluster(document)
+    elif isinstance(document, Promotion):
+        yield from promotion.violations(document)
+        if document.spec.commit.signing is not None:
+            yield from _secret(document.spec.commit.signing.key, ("commit", "signing", "key"))
+    elif isinstance(document, Registry):
+        yield from registry.violations(document.spec)
+        for index, ref in enumerate(document.spec.secrets):
+            yield from _secret(ref, ("secrets", index))
     else:
         yield from _application(document)
 
@@ -88,17 +112,32 @@ def _repository(document: Repository) -> Iterator[tuple[Path, str]]:
         message = "expected https://host/path, http://…, ssh://user@host/path or user@host:path, without a password"
         yield ("url",), message
     if spec.webhook:
-        if spec.webhook.name is not None and not syntax.valid_endpoint(spec.webhook.name):
-            yield ("webhook", "name"), "expected at most 63 letters, digits, dots, underscores and hyphens"
-        for index, ref in enumerate(spec.webhook.secrets):
-            yield from _secret(ref, ("webhook", "secrets", index))
+        yield from _webhook(spec.webhook)
     if spec.credentials:
         yield from _credentials(spec.credentials, spec.url)
     if spec.status:
         yield from _status(spec.status)
+    if spec.pull_requests:
+        yield from _pull_requests(spec.pull_requests, spec.forge)
     if spec.signed_commits:
         for path, message in signing.violations(spec.signed_commits):
             yield ("signedCommits", *path), message
+
+
+def _webhook(webhook: Webhook) -> Iterator[tuple[Path, str]]:
+    if webhook.name is not None and not syntax.valid_endpoint(webhook.name):
+        yield ("webhook", "name"), "expected at most 63 letters, digits, dots, underscores and hyphens"
+    for index, ref in enumerate(webhook.secrets):
+        yield from _secret(ref, ("webhook", "secrets", index))
+
+
+def _pull_requests(spec: forge_api.PullRequestApi, forge: str) -> Iterator[tuple[Path, str]]:
+    for path, message in forge_api.violations(spec, forge):
+        yield ("pullRequests", *path), message
+    if spec.token is not None:
+        yield from _secret(spec.token, ("pullRequests", "token"))
+    if spec.app is not None:
+        yield from _secret(spec.app.private_key, ("pullRequests", "app", "privateKey"))
 
 
 def _status(status: StatusApi) -> Iterator[tuple[Path, str]]:

@@ -11,9 +11,12 @@ from typing import Literal
 
 from windlass.documents.base import SecretRef as SecretRef
 from windlass.documents.base import Strict as _Strict
+from windlass.documents.forge_api import PullRequestApi
 from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
 from windlass.documents.ordering import Dependency
+from windlass.documents.promotion import Promotion
+from windlass.documents.registry import Registry
 from windlass.documents.rendering import HelmOptions, JsonnetOptions, KustomizeOptions, SopsOptions
 from windlass.documents.signing import SignedCommits
 from windlass.semver import semver_ref
@@ -69,6 +72,7 @@ class RepositorySpec(_Strict, frozen=True):
     credentials: Credentials | None = None
     webhook: Webhook | None = None
     status: StatusApi | None = None
+    pull_requests: PullRequestApi | None = None
     signed_commits: SignedCommits | None = None
     limits: Limits | None = None
 
@@ -136,12 +140,15 @@ class AccountRef(_Strict, frozen=True):
 
 
 class Destination(_Strict, frozen=True):
+    """Where the objects are. When ``cluster`` changes, those on the former one stay there, and `windlass status` says so."""
+
     cluster: str
     namespace: str | None = None  # for namespaced objects that name none
     service_account: str | AccountRef | None = None  # who reads and writes the objects; NAME or NAMESPACE:NAME
 
 
 class Sync(_Strict, frozen=True):
+    automatic: bool = True  # otherwise a commit is only compared, and drift reported: `windlass sync` applies it
     prune: bool = True
     force: bool = False  # take fields on first contact that other managers own
     self_heal: bool = True  # undo what others change; otherwise only report it
@@ -150,6 +157,12 @@ class Sync(_Strict, frozen=True):
     prune_limit: int | str | None = None  # of one commit: a number of objects, or a share such as "50%"
     timeout: str | None = None  # how long a step may wait for health: 90s, 5m, 1h30m
     ignore: tuple[IgnoreRule, ...] = ()  # fields that are left to others
+    rollback: Literal["automatic"] | None = None  # to the last healthy revision, from one that stays unhealthy
+
+    @property
+    def heals(self) -> bool:
+        """Is drift undone without a person's word?"""
+        return self.automatic and self.self_heal
 
 
 class ApplicationSpec(_Strict, frozen=True):
@@ -175,7 +188,7 @@ class Application(_Strict, frozen=True):
         return f"windlass/{self.name}"
 
 
-Document = Repository | Cluster | Application
+Document = Repository | Cluster | Application | Promotion | Registry
 
 
 def source_id(repository: str, ref: str) -> str:

@@ -13,6 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+LONGEST_URL = 2048
+"""Characters; what is longer is no repository's address, and is not remembered either."""
+
 _SCHEMES = {"https": 443, "http": 80, "ssh": 22, "git": 9418, "git+ssh": 22, "git+https": 443}
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\?#]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -30,13 +33,17 @@ class Address(NamedTuple):
     path: str
 
 
-@lru_cache(maxsize=4096)
 def repository_address(url: str, *, fold_case: bool = False) -> Address | None:
     """Normalise a clone, SSH (also scp-like, ``git@host:path``) or web URL; None if it is no repository's address.
 
     The scheme is no part of the address: HTTPS and SSH name the same repository. ``fold_case`` is for forges that don't
     tell paths apart by case (all but ``generic``).
     """
+    return _remembered(url, fold_case) if len(url) <= LONGEST_URL else None
+
+
+@lru_cache(maxsize=4096)
+def _remembered(url: str, fold_case: bool) -> Address | None:
     if _UNFIT.search(url):
         return None
     found = _split_url(url) if _SCHEME.match(url) else _split_scp(url)

@@ -111,7 +111,7 @@ def _merged(request: _PullRequest, delivery: str) -> Event:
     return pushed(request.repository.urls, [RefUpdate(request.target_ref_name, commit)], delivery, "merge")
 
 
-def _coordinates(url: str) -> tuple[str, str, str] | None:
+def coordinates(url: str) -> tuple[str, str, str] | None:
     """Organisation, project and repository of an Azure DevOps Services URL; None for a server of one's own."""
     address = repository_address(url)
     if address is None:
@@ -130,7 +130,7 @@ def _coordinates(url: str) -> tuple[str, str, str] | None:
 
 def other_urls(url: str) -> tuple[str, ...]:
     """The other URLs of the same repository on Azure DevOps Services."""
-    found = _coordinates(url)
+    found = coordinates(url)
     if found is None:
         return ()
     organisation, project, repository = (quote(part) for part in found)
@@ -144,7 +144,7 @@ def other_urls(url: str) -> tuple[str, ...]:
 
 
 def status_request(status: Status) -> StatusRequest | None:
-    found = _coordinates(status.url)
+    found = coordinates(status.url)
     if found is None:
         return None
     organisation, project, repository = (quote(part, safe="") for part in found)

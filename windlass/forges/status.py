@@ -1,33 +1,19 @@
-"""Commit statuses: each forge's module says which call, this one makes it.
-
-What must hold: a token goes to the forge's own host and nowhere else (no redirect to another origin is followed);
-errors are reduced to what was refused and the forge's own one-line message, without the token; what is worth trying
-again says when.
-"""
+"""Commit statuses: each forge's module says which call, this one makes it (as `windlass.forges.calls` makes every one)."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
-import orjson
-from yarl import URL
 
 from windlass.documents.types import Repository
-from windlass.errors import PermanentError, TransientError
+from windlass.errors import PermanentError
 from windlass.forges.address import Address, repository_address
+from windlass.forges.calls import RefusedError, call
 
 State = Literal["pending", "success", "failure", "error"]
-
-REDIRECTS = 3
-LONGEST_WAIT = 3600.0
-"""Seconds; a forge that names a longer one is asked again after this."""
-_TRANSIENT = frozenset({408, 409, 425, 429})
 
 
 class StatusRequest(msgspec.Struct, frozen=True):
@@ -136,67 +122,8 @@ async def post_status(
 
 
 async def _send(session: aiohttp.ClientSession, request: StatusRequest, token: str) -> None:
-    url, body = URL(request.url, encoded=True), orjson.dumps(request.body)
-    headers = {"Accept": "application/json", **request.headers, "Content-Type": "application/json"}
-    for _ in range(REDIRECTS + 1):
-        try:
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                if answer.status not in (307, 308):
-                    return _judge(answer.status, answer.headers, await answer.content.read(4096), request, token)
-                url = _redirected(url, answer.headers.get("Location", ""))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientError(f"{url.host}: {type(error).__name__}") from None
-        except ValueError:
-            raise PermanentError(f"{url.host}: the call can't be made; is the token one line of ASCII?") from None
-    raise PermanentError(f"{url.host}: too many redirects")
-
-
-def _redirected(url: URL, location: str) -> URL:
-    """A renamed repository's new place, if it is on the same origin."""
-    target = url.join(URL(location))
-    if target.origin() != url.origin():
-        raise PermanentError(f"{url.host}: redirects to another host, which gets no token; set status.api")
-    return target
-
-
-def _judge(status: int, headers: Mapping[str, str], body: bytes, request: StatusRequest, token: str) -> None:
-    if status < 300:
-        return
-    message = _message(body, token)
-    if status == 400 and request.already and request.already in message:
-        return
-    host = URL(request.url, encoded=True).host
-    text = f"{host}: {status}{': ' if message else ''}{message}"
-    wait = _retry_after(headers)
-    if status in _TRANSIENT or status >= 500 or (status == 403 and wait is not None):
-        raise TransientError(text, retry_after=wait)
-    raise PermanentError(text)
-
-
-def _message(body: bytes, token: str) -> str:
-    """The forge's own words: one short line of its JSON's usual field, without the token."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ""
-    found = value.get("message") or value.get("error") if isinstance(value, dict) else None
-    found = found.get("message") if isinstance(found, dict) else found
-    if not isinstance(found, str):
-        return ""
-    return " ".join(found.replace(token, "…").split())[:200]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the forge may be asked again: Retry-After (RFC 9110), or the end of an exhausted rate limit."""
-    value = headers.get("Retry-After", "")
-    seconds: float | None = None
-    if value.isdecimal():
-        seconds = float(value)
-    elif value:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            seconds = None
-    elif headers.get("X-RateLimit-Remaining") == "0" and headers.get("X-RateLimit-Reset", "").isdecimal():
-        seconds = float(headers["X-RateLimit-Reset"]) - time.time()
-    return None if seconds is None else min(max(seconds, 1.0), LONGEST_WAIT)
+        await call(session, "POST", request.url, headers=request.headers, body=request.body, secrets=(token,))
+    except RefusedError as error:
+        if error.status != 400 or not request.already or request.already not in error.reason:
+            raise

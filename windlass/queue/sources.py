@@ -21,11 +21,11 @@ from windlass.errors import LeaseLostError
 from windlass.health import HealthState
 from windlass.queue.leases import Lease, LeaseKeeper, clock
 from windlass.queue.scripts import source as script
+from windlass.state import HISTORY
 from windlass.wire import text
 
 REMEMBER_SECONDS = 3 * 86400
 """How long a delivery is remembered; forges redeliver for a day or two."""
-HISTORY = 50
 RECORDED = "windlass:recorded"
 """The channel on which every record of an application's run is announced (see `Recorded`)."""
 
@@ -40,6 +40,7 @@ class Mark(msgspec.Struct, frozen=True):
     digest: str
     dirty: tuple[str, ...] = ()
     polled: str = ""  # the tip that a poll saw: no hint, since nobody has signed it
+    keep: int = 20  # hints that are kept; of a branch only the newest counts
 
 
 class Marked(msgspec.Struct, frozen=True):
@@ -149,9 +150,16 @@ class SourceQueue:
         )
 
     async def advance(
-        self, run: Run, *, commit: str, documents: str, dirty: Iterable[str], forget: Iterable[str] = ()
+        self,
+        run: Run,
+        *,
+        commit: str,
+        documents: str,
+        dirty: Iterable[str],
+        forget: Iterable[str] = (),
     ) -> None:
-        """The source was compared at ``commit``; ``dirty`` applications are behind it.
+        """The source was compared at ``commit``; ``dirty`` applications are behind it: their runs begin, and what they
+        write may be known to nobody until they end (see `record`).
 
         :raises LeaseLostError: another worker has the source now.
         """
@@ -256,10 +264,12 @@ class SourceQueue:
         whole: str = "",
         health: HealthState | None = None,
         turn: bool = False,
+        ended: Sequence[str] = (),
     ) -> None:
         """Write an application's state, under its lease. ``clean``: it is equal to that source now, and what was asked
         for (``whole``, as the run read it) is done. ``followed``: the sources of which it now reads other paths.
         ``turn``: objects that have health were written, and it is ``health`` now; else that is only kept if none is known.
+        ``ended``: the commits of runs all of whose writes are known now.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -276,6 +286,7 @@ class SourceQueue:
             complete=clean is not None,
             health=health.dump().decode() if health is not None else "",
             turn=turn,
+            ended=list(ended),
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):

@@ -5,7 +5,9 @@ The parent is a ConfigMap in Windlass's own namespace of the destination cluster
 - It names the group kinds and namespaces of every member, *before* the first member of that kind is applied: what it
   doesn't name, nobody looks for. It is narrowed only after a complete prune.
 - It is written from what was read at a resourceVersion, never over what another worker wrote since.
-- A parent of other tooling, or a ConfigMap that is none, is refused.
+- A parent of other tooling, of another installation of Windlass, or a ConfigMap that is none, is refused. Installations are
+  told apart by their names (`WINDLASS_INSTALLATION`), which the parent carries; to take an application over from another
+  one, take that annotation off its parent. Two without a name are not told apart.
 
 It is used under the application's lease, so by one run at a time.
 """
@@ -40,6 +42,8 @@ TOOLING_KEY = "applyset.kubernetes.io/tooling"
 GROUP_KINDS = "applyset.kubernetes.io/contains-group-kinds"
 NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 REVISION = "windlass.dev/revision"
+HOLD = "windlass.dev/hold"
+INSTALLATION = "windlass.dev/installation"
 DELETION_POLICY = "windlass.dev/deletion-policy"
 
 REVISION_SECONDS = 300.0
@@ -49,7 +53,7 @@ ROUNDS = 5
 
 
 class ForeignParentError(ApiError):
-    """The parent's place is taken by an object of other tooling."""
+    """The parent's place is taken by an object of other tooling, or of another installation."""
 
 
 class Parent(NamedTuple):
@@ -59,6 +63,8 @@ class Parent(NamedTuple):
     namespaces: frozenset[str] = frozenset()
     revision: str = ""
     version: str = ""
+    hold: str = ""  # of a rollback, as `windlass.hold.Hold` writes it
+    installation: str = ""
 
 
 def parent_name(application: str) -> str:
@@ -80,11 +86,18 @@ class ApplySet:
     """The ApplySet of one application; remembers what its parent says, so that most runs need not ask."""
 
     def __init__(
-        self, client: KubeClient, application: str, namespace: str, *, deletion_policy: str = "delete"
+        self,
+        client: KubeClient,
+        application: str,
+        namespace: str,
+        *,
+        deletion_policy: str = "delete",
+        installation: str = "",
     ) -> None:
         """``namespace`` is Windlass's own in that cluster; it is made when the parent is, if it isn't there."""
         self.id = applyset_id(application, namespace)
         self._client, self._namespace, self._deletion_policy = client, namespace, deletion_policy
+        self._installation = installation
         self._name, self._manager = parent_name(application), PREFIX + application
         self._path = CONFIG_MAP.path(namespace, self._name)
         self._known: Parent | None = None
@@ -138,7 +151,7 @@ class ApplySet:
         places = frozenset(namespaces) - {self._namespace}  # the parent's own goes without saying
         missing = not (self._known.group_kinds.issuperset(group_kinds) and self._known.namespaces.issuperset(places))
         stale = self._known.revision != revision and time.monotonic() - self._known_at > REVISION_SECONDS
-        if missing or stale or not self._known.version:
+        if missing or stale or not self._known.version or self._known.installation != self._installation:
             await self._write(frozenset(group_kinds), places, revision, deadline)
 
     async def members(self, discovery: Discovery) -> tuple[list[Member], dict[str, str]]:
@@ -190,9 +203,20 @@ class ApplySet:
         """
         assert self._known is not None, "narrow what was read"
         places = frozenset(namespaces) - {self._namespace}
-        parent = Parent(frozenset(group_kinds), places, self._known.revision, self._known.version)
+        parent = self._known._replace(group_kinds=frozenset(group_kinds), namespaces=places)
         if parent != self._known:
             await self._put(parent, deadline)
+
+    async def hold(self, text: str, *, deadline: Deadline | None = None) -> None:
+        """The parent says from now on that a rollback holds; "": none does.
+
+        :raises ApiError: somebody wrote it since it was read last (409), or there is no parent (404).
+        """
+        assert self._known is not None, "say so of what was read"
+        if not self._known.version:
+            raise ApiError(f"there is no parent {self._namespace}/{self._name}: nothing is applied", status=404)
+        if text != self._known.hold:
+            await self._put(self._known._replace(hold=text), deadline)
 
     async def remove(self, *, deadline: Deadline | None = None) -> None:
         """Delete the parent, after all members are gone."""
@@ -209,7 +233,9 @@ class ApplySet:
             assert self._known is not None
             wider = self._known.group_kinds | group_kinds, self._known.namespaces | namespaces
             try:
-                await self._put(Parent(*wider, revision, self._known.version), deadline)
+                await self._put(
+                    self._known._replace(group_kinds=wider[0], namespaces=wider[1], revision=revision), deadline
+                )
             except ApiError as error:
                 if error.missing and "namespaces" in str(error):
                     await self._make_namespace(deadline)
@@ -229,7 +255,9 @@ class ApplySet:
                 GROUP_KINDS: ",".join(sorted(parent.group_kinds)),
                 NAMESPACES: ",".join(sorted(parent.namespaces)),
                 REVISION: parent.revision,
+                **({INSTALLATION: self._installation} if self._installation else {}),
                 DELETION_POLICY: self._deletion_policy,
+                **({HOLD: parent.hold} if parent.hold else {}),
             },
         }
         if parent.version:
@@ -237,7 +265,8 @@ class ApplySet:
         # Forced: the annotations are ours, whoever edited them.
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
         written = await self._apply(self._path, body, deadline, force=True)
-        self._remember(parent._replace(version=written["metadata"]["resourceVersion"]))
+        version = written["metadata"]["resourceVersion"]
+        self._remember(parent._replace(version=version, installation=self._installation))
         log.info("applyset.written", parent=self._name, group_kinds=len(parent.group_kinds), revision=parent.revision)
 
     async def _make_namespace(self, deadline: Deadline | None) -> None:
@@ -263,6 +292,11 @@ class ApplySet:
             owner = f"is an ApplySet's parent of {tooling}" if tooling else "is not an ApplySet's parent"
             message = f"the ConfigMap {self._namespace}/{self._name} {owner}: not touched"
             raise ForeignParentError(message, status=409, reason="ForeignParent", retryable=False)
+        other = metadata["annotations"].get(INSTALLATION, "")
+        if other and other != self._installation:
+            take = f"kubectl annotate -n {self._namespace} configmap {self._name} {INSTALLATION}-"
+            message = f"this application is the installation {other}'s on this cluster; to take it over: {take}"
+            raise ForeignParentError(message, status=409, reason="ForeignParent", retryable=False)
 
     def _remember(self, parent: Parent) -> Parent:
         self._known, self._known_at = parent, time.monotonic()
@@ -276,6 +310,8 @@ def _parent(metadata: dict[str, Any]) -> Parent:
         _split(annotations.get(NAMESPACES, "")),
         annotations.get(REVISION, ""),
         metadata["resourceVersion"],
+        annotations.get(HOLD, ""),
+        annotations.get(INSTALLATION, ""),
     )
 
 

@@ -21,7 +21,7 @@ from workers.kube.keys import ObjectKey
 
 SOON = 0.05
 """Seconds from an object's event until it is read: most come in pairs."""
-PACE, SETTLED_PACE = 0.5, 5.0
+PACE, SETTLED_PACE = 0.25, 5.0
 """Seconds between two reads of one object, and of one that was healthy when it was read last."""
 ASK_WHY_AFTER = 5.0
 """Seconds for which an object may be on its way before its pods are looked at, and between two such looks."""

@@ -106,7 +106,7 @@ class Follower:
         """The documents changed: which applications are here, and whether their drift is undone. Returns the new ones."""
         before, cluster = self._self_heal, self._access.document.name
         self._self_heal = {
-            name: application.spec.sync.self_heal
+            name: application.spec.sync.heals
             for name, application in self._context.catalog.applications.items()
             if application.spec.destination.cluster == cluster
         }

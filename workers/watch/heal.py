@@ -20,7 +20,7 @@ from windlass import metrics
 from windlass.documents.accounts import account_of
 from windlass.documents.types import Application
 from windlass.queue import Lease
-from windlass.state import application_key, claims_key, read_state
+from windlass.state import claims_key, read_state
 from windlass.wire import text
 from workers.cluster import ClusterAccess
 from workers.concurrency import together
@@ -105,7 +105,7 @@ class _Round:
         for suspect in suspects:
             self._results[suspect.key] = await self._look(suspect)
         drifted = [s for s in suspects if self._results[s.key].outcome is Outcome.REPORTED]
-        if drifted and self._application.spec.sync.self_heal:
+        if drifted and self._application.spec.sync.heals:
             await self._undo({suspect.key: suspect for suspect in drifted})
         elif ignoring := [s.key for s in drifted if self._ignore.of_key(ObjectKey.parse(s.key))]:
             await self._acquit(ignoring)
@@ -219,13 +219,8 @@ class _Round:
             self._results.update(dict.fromkeys(keys, Result(Outcome.LATER, "a run is due")))
             return
         self._results.update(dict.fromkeys(keys, Result(Outcome.WHOLE, "a run compares everything with the cluster")))
-        view = self._context.catalog.sources.get(self._application.source.id)
-        if view is None:
-            return
-        name = self._application.name
-        log.info("drift.whole_run", application=name, objects=keys[:5])
-        await self._context.redis.hincrby(application_key(name), "whole", 1)
-        await self._context.queue.nudge(view.id, digest=view.digest, reason=f"drift of {keys[0]}", dirty=[name])
+        log.info("drift.whole_run", application=self._application.name, objects=keys[:5])
+        await self._context.ask_whole(self._application, f"drift of {keys[0]}")
 
     async def _apply_each(self, queue: Iterator[tuple[Suspect, Wanted]]) -> None:
         for suspect, wanted in queue:

@@ -166,7 +166,8 @@ class HealthFollower:
 
     def _learnt(self, name: str, facts: Facts, keys: list[ObjectKey]) -> None:
         patient, now = self._patients.get(name), time.monotonic()
-        if patient is not None and patient.turn == facts.turn:
+        # After a loss of Redis' memory turns are counted anew, but never begin at the same time.
+        if patient is not None and (patient.turn, patient.facts.health.began) == (facts.turn, facts.health.began):
             patient.checks.expect([key for key in keys if key not in patient.checks], now)
             for key in set(patient.checks) - set(keys):
                 patient.checks.saw(key, "", now)

@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 8
 """Reads at once on one cluster: pushes come first."""
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 3.0
+"""Until an object that could not be read is read again."""
 ENDED = (Status.CURRENT, Status.FAILED)
 
 
@@ -50,8 +51,8 @@ class Reader:
                 if checks.wants_why(key, health, time.monotonic()):
                     checks.why(key, await diagnose(self._access.client, obj), time.monotonic())
         except WindlassError as error:
-            log.info("health.unread", application=application.name, object=str(key), error=str(error))
             if isinstance(error, ApiError) and not error.retryable:
+                log.info("health.unreadable", application=application.name, object=str(key), error=str(error))
                 checks.unreadable(key, str(error), asked, time.monotonic())
             else:
                 checks.later(key, time.monotonic() + RETRY_SECONDS)

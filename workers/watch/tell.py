@@ -88,7 +88,7 @@ class Teller:
         """
         now, wall, said = time.monotonic(), time.time(), patient.facts.health
         found = patient.checks.state(now, wall - now)
-        if found is None:
+        if found is None or not patient.facts.record:  # not everything is read, or nothing was ever applied
             return
         found = _continued(found, said, wall)
         record = told(patient.facts.record, found)

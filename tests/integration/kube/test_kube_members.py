@@ -116,6 +116,32 @@ async def test_a_parent_of_other_tooling_is_refused(kube: Harness, tooling: str 
         await applyset.members(kube.discovery)
 
 
+async def test_a_parent_of_another_installation_is_refused_by_name_until_it_is_given_away(kube: Harness) -> None:
+    def installed(name: str) -> ApplySet:
+        return ApplySet(kube.client, "web", kube.windlass, installation=name)
+
+    await installed("").ensure({"ConfigMap"}, {kube.namespace}, revision="a")
+    await installed("one").ensure({"ConfigMap"}, {kube.namespace}, revision="a")  # nobody's yet
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": parent_name("web"), "namespace": kube.windlass},
+    }
+    assert (await kube.live(body))["metadata"]["annotations"]["windlass.dev/installation"] == "one"
+    for other in ("two", ""):
+        with pytest.raises(
+            ForeignParentError, match=r"the installation one's on this cluster.*kubectl annotate -n"
+        ) as refused:
+            await installed(other).ensure({"ConfigMap"}, {kube.namespace}, revision="b")
+        assert not refused.value.retryable
+        with pytest.raises(ForeignParentError):
+            await installed(other).members(kube.discovery)
+    await kube.edit_as("kubectl-annotate", body, {"metadata": {"annotations": {"windlass.dev/installation": None}}})
+    await installed("two").ensure({"ConfigMap"}, {kube.namespace}, revision="b")
+    with pytest.raises(ForeignParentError, match="the installation two's"):
+        await installed("one").ensure({"ConfigMap"}, {kube.namespace}, revision="c")
+
+
 async def test_it_goes_when_it_is_removed(kube: Harness) -> None:
     applyset = kube.applyset("web")
     await applyset.ensure({"ConfigMap"}, {"shop"}, revision=REVISION)

@@ -131,10 +131,13 @@ def test_a_file_that_is_no_yaml_disables_all_of_it() -> None:
         (CLUSTER.replace("v1alpha1", "v2"), "1: apiVersion: expected windlass.dev/v1alpha1, found 'windlass.dev/v2'"),
         (
             CLUSTER.replace("Cluster", "Klaster"),
-            "2: kind: expected one of Repository, Cluster, Application, found 'Klaster'",
+            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, found 'Klaster'",
         ),
-        (CLUSTER.replace("Cluster", "[a]"), "2: kind: expected one of Repository, Cluster, Application, found a list"),
-        (CLUSTER.replace("Cluster", "Promotion"), "2: kind: Promotion is not built yet"),
+        (
+            CLUSTER.replace("Cluster", "[a]"),
+            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, found a list",
+        ),
+        (CLUSTER.replace("Cluster", "Pipeline"), "2: kind: Pipeline is not built yet"),
         (CLUSTER + "status: {}\n", "7: status: unknown field"),
         (CLUSTER.replace("name: here", "name: here\n  uid: x"), "5: metadata.uid: unknown field"),
         (CLUSTER.replace("  name: here\n", "  labels: {}\n"), "3: metadata.name: expected at most 63 lower-case"),
@@ -235,7 +238,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
             "spec.webhook.secrets[0].secret",
         ),
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
-        ("Application", "sync: {automatic: false}", "spec.sync.automatic"),
         ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
     ],
 )

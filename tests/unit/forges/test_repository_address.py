@@ -126,3 +126,8 @@ def test_a_server_of_ones_own_is_not_taken_for_azures() -> None:
 def test_any_text_is_an_address_or_none(url: str) -> None:
     address = repository_address(url)
     assert address is None or (address.host and address.path and not set("?#\\") & set(address.path))
+
+
+def test_what_is_too_long_for_an_address_is_none_and_is_not_remembered() -> None:
+    assert repository_address("https://github.com/o/" + "r" * 2000) is not None
+    assert repository_address("https://github.com/o/" + "r" * 3000) is None

@@ -1,6 +1,7 @@
 -- Shared by every script: keys, and the one place where an RQ job is made.
 -- The job's hash is what RQ's own `Job.to_dict` writes; RQ reads uncompressed `data` too.
 local function source_key(source) return 'windlass:source:' .. source end
+local function app_key(name) return 'windlass:app:' .. name end
 local function lease_key(kind, name) return 'windlass:lease:' .. kind .. ':' .. name end
 local function text(value) if value then return value end return '' end
 local function number(value) return tonumber(value or '0') or 0 end
@@ -24,12 +25,18 @@ local function next_token()
   return redis.call('INCR', 'windlass:fence')
 end
 
+-- The worker's function for a source: promotions are sources of another kind, told apart by their names.
+local function function_of(source)
+  if string.sub(source, 1, 10) == 'promotion_' then return 'promote' end
+  return 'reconcile'
+end
+
 local function enqueue(r, source, generation, digest, reason, front)
   local id = source .. '-' .. generation
-  local data = '["reconcile", null, ["' .. source .. '", ' .. generation .. ', "' .. digest .. '"], {}]'
+  local data = '["' .. function_of(source) .. '", null, ["' .. source .. '", ' .. generation .. ', "' .. digest .. '"], {}]'
   redis.call('HSET', 'rq:job:' .. id,
     'created_at', r.iso, 'enqueued_at', r.iso, 'data', data, 'origin', r.queue, 'status', 'queued',
-    'description', 'reconcile ' .. source .. ' (' .. reason .. ')', 'timeout', '86400', 'result_ttl', '3600',
+    'description', function_of(source) .. ' ' .. source .. ' (' .. reason .. ')', 'timeout', '86400', 'result_ttl', '3600',
     'failure_ttl', '86400', 'retries_left', '2', 'success_callback_name', '', 'failure_callback_name', '',
     'stopped_callback_name', '', 'started_at', '', 'ended_at', '', 'last_heartbeat', '', 'worker_name', '', 'group_id', '')
   redis.call('SADD', 'rq:queues', 'rq:queue:' .. r.queue)

@@ -19,7 +19,7 @@ for _, m in ipairs(r.marks) do
     gen = redis.call('HINCRBY', key, 'gen', 1)
     if m.commit ~= '' and not seen then
       redis.call('RPUSH', key .. ':hints', cjson.encode({commit = m.commit, before = m.before, event = r.event, received_at = r.received_at, generation = gen}))
-      redis.call('LTRIM', key .. ':hints', -20, -1)
+      redis.call('LTRIM', key .. ':hints', -m.keep, -1)
     end
     local parked = text(s[6]) ~= '' and m.commit == '' and #m.dirty == 0 -- a person or a commit tries again, nothing else
     if not parked then redis.call('HDEL', key, 'parked') end

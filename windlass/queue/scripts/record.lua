@@ -2,7 +2,7 @@
 -- its run is over, the turn that its health is in, and the objects that were recorded.
 local r = cjson.decode(ARGV[1])
 if redis.call('GET', lease_key('application', r.name)) ~= r.token then return 0 end
-local key = 'windlass:app:' .. r.name
+local key = app_key(r.name)
 for field, value in pairs(r.state) do redis.call('HSET', key, field, value) end
 for i = 2, #ARGV, 2 do redis.call('HSET', key .. ':objects', ARGV[i], ARGV[i + 1]) end
 for _, name in ipairs(r.drop) do redis.call('HDEL', key .. ':objects', name) end
@@ -15,6 +15,9 @@ local asked = text(redis.call('HGET', key, 'whole')) ~= r.whole
 if r.complete and not asked then redis.call('HDEL', key, 'whole') end
 if r.clean ~= '' and not asked then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
 for _, source in ipairs(r.followed) do redis.call('HINCRBY', source_key(source), 'followed', 1) end
+local begun = text(redis.call('HGET', key, 'begun'))
+for _, commit in ipairs(r.ended) do begun = string.gsub(begun, commit .. ' ', '') end
+if #r.ended > 0 then redis.call('HSET', key, 'begun', begun) end
 -- Objects that have health were written: what was known of it is of an earlier turn.
 if r.turn then
   redis.call('HINCRBY', key, 'turn', 1)

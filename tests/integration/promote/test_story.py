@@ -1,0 +1,392 @@
+"""The story of an image on a real Gitea and a real Redis; the edit itself is made by the forge's API here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import time
+import urllib.error
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from redis.asyncio import Redis
+
+from tests.parts.gitea import ADMIN, Gitea
+from tests.parts.windlass import API_VERSION, application, cluster
+from windlass.documents.directory import DocumentDirectory
+from windlass.documents.promotions import PromotionView
+from windlass.errors import TransientError
+from windlass.events import ImagePublished
+from windlass.queue import RECORDED, LeaseKeeper, SourceQueue
+from windlass.queue.promotions import Image, Noted, note
+from windlass.settings import Settings
+from workers.context import Context
+from workers.promote import words
+from workers.promote.contract import Proposal
+from workers.promote.follow import Follower
+from workers.promote.state import PromotionState, PromotionStore
+from workers.promote.story import Promoter
+
+pytestmark = pytest.mark.integration
+
+IMAGE = "registry.example/shop/web"
+
+
+def document(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+class Story:
+    """A manifest repository on Gitea, its promotions, and the jobs run one by one as a worker runs them."""
+
+    def __init__(self, gitea: Gitea, name: str, context: Context, folder: Path) -> None:
+        self.gitea, self.path, self.context, self.folder = gitea, f"/repos/{ADMIN}/{name}", context, folder
+        self.repository = gitea.create_repository(name)
+        self.write("main", "1.0.0", new="")
+        self.promoter, self.store = Promoter(context, self.propose), PromotionStore(context.redis)
+        self.proposed: list[str] = []
+        self.extra: list[dict[str, object]] = []
+        self.error: Exception | None = None
+        self._events = iter(range(100_000))
+
+    def write(self, branch: str, tag: str, *, new: str) -> str:
+        content = base64.b64encode(f"image: {IMAGE}:{tag}\n".encode()).decode()
+        body: dict[str, Any] = {"content": content, "branch": branch, "message": tag}
+        if new:
+            body["new_branch"] = new
+        if known := self.file(branch):
+            made = self.gitea.api("PUT", f"{self.path}/contents/web.yaml", body | {"sha": known["sha"]})
+        else:
+            made = self.gitea.api("POST", f"{self.path}/contents/web.yaml", body)
+        return str(made["commit"]["sha"])
+
+    def file(self, branch: str) -> Any:
+        try:
+            return self.gitea.api("GET", f"{self.path}/contents/web.yaml?ref={branch}")
+        except urllib.error.HTTPError:
+            return None
+
+    def tip(self, branch: str) -> str:
+        try:
+            return str(self.gitea.api("GET", f"{self.path}/branches/{branch}")["commit"]["id"])
+        except urllib.error.HTTPError:
+            return ""
+
+    async def propose(self, view: PromotionView, image: Image, *, branch: str, message: str, keep: bool) -> Proposal:
+        if self.error is not None:
+            raise self.error
+        return await asyncio.to_thread(self._propose, image, branch)
+
+    def _propose(self, image: Image, branch: str) -> Proposal:
+        base, tip = self.tip("main"), self.tip(branch)
+        wanted = base64.b64encode(f"image: {IMAGE}:{image.tag}\n".encode()).decode()
+        if self.file("main")["content"] == wanted:
+            return Proposal(branch, base, base, (), "unchanged")
+        if tip and self.file(branch)["content"] == wanted:
+            return Proposal(branch, tip, base, (f"web.yaml: {image.tag}",), "unchanged")
+        self.proposed.append(image.tag)
+        made = self.write(branch, image.tag, new="") if tip else self.write("main", image.tag, new=branch)
+        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), "rebuilt" if tip else "created", "1.0.0")
+
+    def document(self, name: str = "web", **spec: Any) -> None:
+        """Use one more promotion; reads all documents again."""
+        repository = document(
+            "Repository",
+            "manifests",
+            url=self.repository.clone_url,
+            forge="gitea",
+            pullRequests={"token": {"env": "GITEA_TOKEN"}},
+        )
+        made = document("Promotion", name, image=IMAGE, target={"repository": "manifests"}, **spec)
+        (self.folder / "others.yaml").write_text(yaml.safe_dump_all([repository, *self.extra]))
+        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(made))
+        self.context.catalog = self.context.directory.load()
+        assert not self.context.catalog.errors
+
+    async def publish(self, *tags: str, promotion: str = "web") -> None:
+        """Note these images, in one delivery each."""
+        view = self.context.catalog.promotions[f"promotion_{promotion}"]
+        for tag in tags:
+            event, image = f"e{next(self._events)}", ImagePublished(IMAGE, tag, at=time.time())
+            noted = [Noted(promotion, view.digest, image)]
+            await note(self.context.queue, noted, event=event, delivery=event, received_at=time.time())
+
+    async def work(self, promotion: str = "web") -> PromotionState:
+        """Run every job that waits; the state of one promotion then."""
+        while raw := await self.context.redis.lpop("rq:queue:windlass"):
+            job = raw.decode()
+            source = job.rpartition("-")[0]
+            await self.promoter.promote(job, source, 0, self.context.catalog.promotions[source].digest)
+        return await self.store.read(promotion)
+
+    async def look(self, promotion: str = "web") -> PromotionState:
+        """As when its time has come, or somebody nudged it."""
+        view = self.context.catalog.promotions[f"promotion_{promotion}"]
+        await self.context.queue.nudge(view.id, digest=view.digest, reason="test")
+        return await self.work(promotion)
+
+    def pulls(self, state: str = "all") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.gitea.api("GET", f"{self.path}/pulls?state={state}")
+        return sorted(found, key=lambda pull: pull["number"])
+
+    def comments(self, number: int) -> list[str]:
+        return [one["body"] for one in self.gitea.api("GET", f"{self.path}/issues/{number}/comments")]
+
+    def merge(self, number: int) -> None:
+        deadline = time.monotonic() + 60
+        while True:  # Gitea checks for conflicts first, and says 405 until it has
+            try:
+                return self.gitea.api("POST", f"{self.path}/pulls/{number}/merge", {"Do": "merge"})  # type: ignore[no-any-return]
+            except urllib.error.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def close(self, number: int) -> None:
+        self.gitea.api("PATCH", f"{self.path}/pulls/{number}", {"state": "closed"})
+
+
+@pytest.fixture
+async def story(
+    gitea: Gitea, unique: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Story]:
+    monkeypatch.setenv("GITEA_TOKEN", gitea.token)
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    redis = Redis.from_url(redis_url)
+    keeper = LeaseKeeper(redis, redis_url, seconds=6.0)
+    keeper.start()
+    queue = SourceQueue(redis, keeper=keeper)
+    await queue.epoch(fresh=True)
+    settings = Settings.from_env({**os.environ, "WINDLASS_DATA": str(tmp_path / "data"), "REDIS_URL": redis_url})
+    directory = DocumentDirectory(folder)
+    context = Context(settings, directory, redis=redis, queue=queue, leases=keeper, secret_key=b"k" * 32)
+    made = await asyncio.to_thread(Story, gitea, unique, context, folder)
+    yield made
+    await made.promoter.close()
+    await context.close()
+    await asyncio.to_thread(keeper.close)
+    await redis.aclose()
+
+
+async def test_an_image_becomes_a_pull_request_and_its_merge_is_seen(story: Story) -> None:
+    story.document(pullRequest={"labels": ["promotion"], "body": "Ask the shop's people."})
+    await story.publish("1.4.2")
+    state = await story.work()
+    (pull,) = story.pulls()
+    assert (state.phase, state.pull, state.url) == ("Proposed", pull["number"], pull["html_url"])
+    assert pull["title"] == "web: web 1.4.2"
+    assert (pull["head"]["ref"], pull["base"]["ref"]) == ("promote/web", "main")
+    assert "Ask the shop's people." in pull["body"]
+    assert words.proposed("web", pull["body"]) == Image("1.4.2")
+    story.merge(pull["number"])
+    state = await story.look()
+    assert state.phase == "Merged"
+    assert state.merge == story.tip("main")
+    assert (await story.look()).phase == "Merged"
+    assert story.proposed == ["1.4.2"]
+
+
+async def test_ten_images_in_a_second_are_one_pull_request_of_the_newest(story: Story) -> None:
+    story.document(policy={"order": "semver"})
+    await story.publish(*[f"1.4.{number}" for number in (0, 9, 1, 8, 2, 7, 3, 6, 4, 5)])
+    await story.work()
+    (pull,) = story.pulls()
+    assert pull["title"].endswith("1.4.9")
+    assert story.proposed == ["1.4.9"]
+
+
+async def test_a_newer_image_updates_the_same_pull_request_and_an_older_one_nothing(story: Story) -> None:
+    story.document(policy={"order": "semver"})
+    for tag in ("1.4.2", "1.5.0", "1.4.9"):
+        await story.publish(tag)
+        await story.work()
+    (pull,) = story.pulls()
+    assert pull["title"].endswith("1.5.0")
+    assert words.proposed("web", pull["body"]) == Image("1.5.0")
+    assert story.proposed == ["1.4.2", "1.5.0"]
+
+
+async def test_closed_without_a_merge_means_no_until_a_newer_image(story: Story) -> None:
+    story.document(policy={"order": "semver"})
+    await story.publish("1.4.2")
+    await story.work()
+    (pull,) = story.pulls()
+    story.close(pull["number"])
+    assert (await story.look()).phase == "Declined"
+    await story.publish("1.4.2", "1.4.1")
+    assert (await story.work()).phase == "Declined"
+    await story.context.redis.flushall()
+    await story.context.queue.epoch(fresh=True)
+    await story.publish("1.4.2")
+    assert (await story.work()).phase == "Declined"
+    assert len(story.pulls()) == 1
+    await story.publish("1.4.3")
+    assert (await story.work()).phase == "Proposed"
+    assert [(p["state"], p["title"][-5:]) for p in story.pulls()] == [("closed", "1.4.2"), ("open", "1.4.3")]
+
+
+async def test_what_redis_forgot_is_read_from_the_forge(story: Story) -> None:
+    story.document(policy={"order": "semver"})
+    await story.publish("1.5.0")
+    await story.work()
+    await story.context.redis.flushall()
+    await story.context.queue.epoch(fresh=True)
+    await story.publish("1.4.2")
+    state = await story.work()
+    assert (state.phase, state.image) == ("Proposed", Image("1.5.0"))
+    assert len(story.pulls()) == 1
+    assert story.proposed == ["1.5.0"]
+
+
+async def test_what_a_person_wrote_stays_while_the_image_is_the_same(story: Story) -> None:
+    story.document()
+    await story.publish("1.4.2")
+    await story.work()
+    (pull,) = story.pulls()
+    story.gitea.api("PATCH", f"{story.path}/pulls/{pull['number']}", {"title": "Please review"})
+    await story.look()
+    assert story.pulls()[0]["title"] == "Please review"
+
+
+async def test_with_a_branch_an_image_the_older_one_is_closed_with_a_reason(story: Story) -> None:
+    story.document(pullRequest={"branch": "promote/web-{{tag}}"})
+    await story.publish("1.4.2")
+    await story.work()
+    await story.publish("1.4.3")
+    await story.work()
+    old, new = story.pulls()
+    assert (old["state"], new["state"]) == ("closed", "open")
+    assert new["html_url"] in story.comments(old["number"])[0]
+    assert new["head"]["ref"] == "promote/web-1.4.3"
+
+
+async def test_an_image_that_the_branch_names_already_needs_no_pull_request(story: Story) -> None:
+    story.document()
+    await story.publish("1.0.0")
+    assert (await story.work()).phase == "Promoted"
+    assert story.pulls() == []
+
+
+async def test_what_was_open_is_closed_when_the_branch_names_the_image(story: Story) -> None:
+    story.document(policy={"order": "semver"})
+    await story.publish("1.4.2")
+    await story.work()
+    story.write("main", "1.4.3", new="")
+    await story.publish("1.4.3")
+    assert (await story.work()).phase == "Promoted"
+    (pull,) = story.pulls()
+    assert pull["state"] == "closed"
+    assert "`main` names 1.4.3 already." in story.comments(pull["number"])[0]
+
+
+async def test_a_forge_that_was_away_loses_nothing_and_repeats_nothing(story: Story) -> None:
+    story.document()
+    story.error = TransientError("the forge is away")
+    await story.publish("1.4.2")
+    assert (await story.work()).phase == "Waiting"
+    assert "away" in (await story.context.queue.source_state("promotion_web"))["error"]
+    assert await story.context.redis.zcard("windlass:retries") == 1
+    story.error = None
+    assert (await story.look()).phase == "Proposed"
+    assert (await story.look()).phase == "Proposed"
+    assert len(story.pulls()) == 1
+
+
+async def test_commit_mode_pushes_straight_to_the_branch(story: Story) -> None:
+    story.document(mode="commit")
+    await story.publish("1.4.2")
+    state = await story.work()
+    assert state.phase == "Promoted"
+    assert state.merge == story.tip("main")
+    assert story.pulls() == []
+
+
+async def test_it_is_merged_by_itself_where_the_document_says_so(story: Story) -> None:
+    story.document(pullRequest={"autoMerge": True})
+    await story.publish("1.4.2")
+    state = await story.work()
+    for _ in range(100):
+        if state.phase == "Merged":
+            break
+        state = await story.look()
+    assert state.phase == "Merged"
+    assert base64.b64decode(story.file("main")["content"]).endswith(b":1.4.2\n")
+
+
+async def test_the_next_environment_waits_for_the_one_before_and_then_starts_at_once(story: Story) -> None:
+    story.document("web", pullRequest={"branch": "promote/staging"})
+    story.document("production", gates={"after": [{"promotion": "web"}]})
+    await story.publish("1.4.2")
+    await story.publish("1.4.2", promotion="production")
+    state = await story.work("production")
+    assert (state.phase, state.why) == ("Waiting", "promotion web has brought 1.4.2")
+    (pull,) = story.pulls()
+    story.merge(pull["number"])
+    await story.look("web")
+    assert (await story.store.read("production")).phase == "Promoted"  # both name the same file here
+
+
+async def test_an_application_of_the_environment_before_must_be_healthy_and_its_runs_wake_who_waits(
+    story: Story,
+) -> None:
+    story.extra = [
+        cluster("local", "/nowhere"),
+        application("shop", repository="manifests", namespace="shop"),
+    ]
+    story.document("web", mode="commit")
+    story.document("production", gates={"after": [{"promotion": "web", "application": "shop"}]})
+    await story.publish("1.4.2")
+    await story.publish("1.4.2", promotion="production")
+    state = await story.work("production")
+    assert (state.phase, state.why) == ("Waiting", "application shop is healthy with 1.4.2")
+    follower = asyncio.create_task(Follower(story.context).run())
+    try:
+        async with asyncio.timeout(30):
+            while not await story.context.redis.llen("rq:queue:windlass"):
+                await story.context.redis.publish(RECORDED, b"shop\nover\n1")
+                await asyncio.sleep(0.05)
+        assert (await story.context.redis.lpop("rq:queue:windlass")).startswith(b"promotion_production-")
+    finally:
+        follower.cancel()
+
+
+async def test_a_person_approves_this_very_image(story: Story) -> None:
+    story.document(gates={"approval": True})
+    await story.publish("1.4.2")
+    state = await story.work()
+    assert (state.phase, state.why) == ("Waiting", "a person approves 1.4.2")
+    await story.store.approve("web", Image("1.4.1"))
+    assert (await story.look()).phase == "Waiting"
+    await story.store.approve("web", Image("1.4.2"))
+    assert (await story.look()).phase == "Proposed"
+
+
+async def test_other_gates_must_hold_for_the_soak_time(story: Story) -> None:
+    story.document(gates={"soak": "1s"})
+    await story.publish("1.4.2")
+    assert (await story.work()).why == "the other gates hold for 1s"
+    await asyncio.sleep(1.1)
+    assert (await story.look()).phase == "Proposed"
+
+
+async def test_an_http_check_must_answer_as_asked(story: Story) -> None:
+    story.document(gates={"checks": [{"url": f"{story.gitea.url}/api/healthz", "status": 404}]})
+    await story.publish("1.4.2")
+    state = await story.work()
+    assert state.phase == "Waiting"
+    assert state.why.endswith("answers 404 (now 200)")
+    story.document(gates={"checks": [{"url": f"{story.gitea.url}/api/healthz"}]})
+    assert (await story.look()).phase == "Proposed"
+
+
+async def test_a_pinned_digest_is_waited_for(story: Story) -> None:
+    story.document(pin="digest")
+    await story.publish("1.4.2")
+    state = await story.work()
+    assert state.phase == "Waiting"
+    assert "has no digest" in state.why

@@ -1,0 +1,77 @@
+"""Promotions in the queue: sources of another kind, with images where those have commits. The same scripts, the same promises.
+
+Level-triggered: what was published is noted, one job waits, and it takes the newest by the promotion's policy of all that was
+noted until then and of what it knows. ``processed`` of such a source is the image that was decided on last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from windlass.documents.promotion import promotion_id
+from windlass.events import ImagePublished
+from windlass.queue.sources import Hint, Mark, Marked
+from windlass.tag_policy import Candidate
+
+KEPT = 500
+"""Images noted and not looked at yet; the policy's newest may be any of them."""
+
+
+class Noted(NamedTuple):
+    """An image that concerns a promotion; ``digest`` is that of the documents by which it does."""
+
+    promotion: str
+    digest: str
+    image: ImagePublished
+
+
+class Image(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An image as a promotion keeps it: what was published, when (seconds since the epoch), and from which source."""
+
+    tag: str
+    digest: str = ""
+    at: float = 0.0
+    commit: str = ""
+    repository: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What tells whether it is the same image."""
+        return f"{self.tag}@{self.digest}"
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(self.tag, self.digest, self.at)
+
+
+class Queue(Protocol):
+    """What this module needs of `windlass.queue.SourceQueue`."""
+
+    async def mark(self, marks: Sequence[Mark], *, event: str, delivery: str, received_at: float) -> list[Marked]: ...
+
+
+async def note(queue: Queue, noted: Sequence[Noted], *, event: str, delivery: str, received_at: float) -> list[Marked]:
+    """Remember a delivery and what it published, and queue a job for each promotion that it concerns, in one script."""
+    marks = [_mark(one, received_at) for one in noted]
+    return await queue.mark(marks, event=event, delivery=delivery, received_at=received_at)
+
+
+def _mark(noted: Noted, received_at: float) -> Mark:
+    published = noted.image
+    image = Image(published.tag, published.digest, published.at or received_at, published.commit, published.repository)
+    details = msgspec.json.encode(image).decode()
+    return Mark(promotion_id(noted.promotion), image.identity, details, f"image {image.tag}", noted.digest, keep=KEPT)
+
+
+def images(hints: Iterable[Hint]) -> list[Image]:
+    """The images that were noted, in the order in which they came; what can't be read was none."""
+    found = []
+    for hint in hints:
+        try:
+            found.append(msgspec.json.decode(hint.before, type=Image))
+        except msgspec.DecodeError:
+            continue
+    return found

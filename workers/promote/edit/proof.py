@@ -1,0 +1,102 @@
+"""Shows of every file that is to be written: it reads as before, but for what was to change. Pure.
+
+Splices are made from marks; should a mark ever not be where we think, for whatever a file holds, nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from windlass.yamls import YamlError
+from workers.promote.edit.model import EditError
+from workers.promote.edit.pages import Page
+from workers.promote.edit.places import Change, Set
+from workers.promote.edit.scalars import is_text
+
+_REFUSED = "can't be edited without changing more than the image"
+
+
+def proved(page: Page, changes: Iterable[Change], data: bytes) -> None:
+    """``data`` is the page with exactly these changes.
+
+    :raises EditError: it is not.
+    """
+    new = _read(page, data)
+    sets: dict[int, str] = {}
+    adds: dict[int, list[tuple[int, str, str]]] = {}
+    for change in changes:
+        if isinstance(change, Set):
+            sets[id(change.node)] = change.value
+        else:
+            adds.setdefault(id(change.mapping), []).append((change.after, change.key, change.value))
+    if len(new.documents) != len(page.documents):
+        raise EditError(_REFUSED)
+    for before, after in zip(page.documents, new.documents, strict=True):
+        if not _agree(before.node, after.node, sets, adds):
+            raise EditError(_REFUSED)
+
+
+def proved_entry(page: Page, entry: dict[str, str], data: bytes) -> None:
+    """``data`` is the kustomization with one more entry of ``images``.
+
+    :raises EditError: it is not.
+    """
+    expected: Any = dict(page.documents[0].value)
+    expected["images"] = [*(expected.get("images") or []), entry]
+    if [one.value for one in _read(page, data).documents] != [expected]:
+        raise EditError(_REFUSED)
+
+
+def _read(page: Page, data: bytes) -> Page:
+    try:
+        return Page(page.path, data)
+    except YamlError as error:
+        raise EditError(f"{_REFUSED}: line {error.line}: {error.message}") from None
+
+
+def _agree(old: Node, new: Node, sets: dict[int, str], adds: dict[int, list[tuple[int, str, str]]]) -> bool:
+    seen: set[tuple[int, int]] = set()
+    stack = [(old, new)]
+    while stack:
+        one, other = stack.pop()
+        if (id(one), id(other)) in seen:
+            continue
+        seen.add((id(one), id(other)))
+        if isinstance(one, ScalarNode):
+            if not _same_scalar(one, other, sets.get(id(one))):
+                return False
+            continue
+        left, right = _parts(one), _parts(other, adds.get(id(one), ()))
+        if type(one) is not type(other) or one.tag != other.tag or len(left) != len(right):
+            return False
+        stack += zip(left, right, strict=True)
+    return True
+
+
+def _same_scalar(old: ScalarNode, new: Node, value: str | None) -> bool:
+    if not isinstance(new, ScalarNode):
+        return False
+    if value is None:
+        return bool(old.value == new.value and old.tag == new.tag and old.style == new.style)
+    return bool(new.value == value and (is_text(new) or not value))
+
+
+def _parts(node: Node, added: Sequence[tuple[int, str, str]] = ()) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [part for pair in _without(node.value, added) for part in pair]
+    return list(node.value)
+
+
+def _without(pairs: list[tuple[Node, Node]], added: Sequence[tuple[int, str, str]]) -> list[tuple[Node, Node]]:
+    """The pairs but for the added ones, each of which must stand where it was to be."""
+    left = list(pairs)
+    for after, key, value in added:
+        if len(left) <= after + 1:
+            return []
+        name, node = left.pop(after + 1)
+        if name.value != key or node.value != value or not is_text(node):
+            return []
+    return left

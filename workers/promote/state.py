@@ -1,0 +1,68 @@
+"""What Redis knows of a promotion: written by who holds its lease. All of it can be lost: the forge holds the truth."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from redis.asyncio import Redis
+
+from windlass.errors import LeaseLostError
+from windlass.queue import Run
+from windlass.queue.promotions import Image
+from windlass.queue.scripts import source as script
+
+Phase = Literal["Idle", "Waiting", "Proposed", "Conflict", "Merged", "Declined", "Promoted"]
+"""``Declined``: closed without a merge, which means no until a newer image. ``Promoted``: the target names it without a merge."""
+DECIDED = frozenset({"Merged", "Declined", "Promoted"})
+
+
+class PromotionState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Times are seconds since the epoch."""
+
+    phase: Phase = "Idle"
+    image: Image | None = None  # the newest by the policy that was looked at
+    pull: int = 0  # the pull request, 0 if there is none
+    url: str = ""
+    branch: str = ""
+    merge: str = ""  # the commit by which the target names the image
+    at: float = 0.0  # since when it is in this phase
+    why: str = ""  # what it waits for, or what went wrong
+    passed: float = 0.0  # since when all other gates hold, for the soak time
+    warnings: tuple[str, ...] = ()  # what the forge refused of labels and people
+
+
+def key(name: str) -> str:
+    return f"windlass:promotion:{name}"
+
+
+class PromotionStore:
+    """Reads and writes the states."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis, self._note = redis, redis.register_script(script("promotion"))
+
+    async def read(self, name: str) -> PromotionState:
+        """What can't be read counts as never written."""
+        raw = await self._redis.hget(key(name), "state")
+        try:
+            return msgspec.json.decode(raw or b"{}", type=PromotionState)
+        except (msgspec.DecodeError, TypeError):
+            return PromotionState()
+
+    async def write(self, run: Run, name: str, state: PromotionState) -> None:
+        """
+        :raises LeaseLostError: another worker has the promotion now.
+        """
+        args: list[str | bytes] = [run.source, str(run.lease.token), name, msgspec.json.encode(state)]
+        if not await self._note(args=args):
+            raise LeaseLostError(f"promotion {name} is somebody else's now")
+
+    async def approved(self, name: str) -> str:
+        """The identity of the image that a person approved last."""
+        raw = await self._redis.hget(key(name), "approved")
+        return raw.decode() if isinstance(raw, bytes) else ""
+
+    async def approve(self, name: str, image: Image) -> None:
+        """A person says yes to this very image; the promotion must be nudged after it."""
+        await self._redis.hset(key(name), "approved", image.identity)

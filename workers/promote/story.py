@@ -1,0 +1,252 @@
+"""The story of an image: the newest by the policy, its gates, the edit on a branch, the pull request, and what became of it.
+
+One job serves one promotion. It is level-triggered: whatever it was queued for, it takes the newest image of all that it knows
+and does what is missing. What must hold: one pull request a promotion, whose newest image wins; closed without a merge means no
+until a newer image; the same image again changes nothing; what Redis forgot is read from the forge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from windlass.documents.promotions import PromotionView
+from windlass.forges.pulls import PullRequest, PullRequests, Wanted
+from windlass.queue import Run
+from windlass.queue.promotions import Image, images
+from windlass.tag_policy import Policy
+from workers.context import Context
+from workers.jobs import serve
+from workers.promote import words
+from workers.promote.contract import Proposal, Propose
+from workers.promote.forge import ForgeAccess
+from workers.promote.gates import Gates
+from workers.promote.state import DECIDED, PromotionState, PromotionStore
+
+log = structlog.get_logger(__name__)
+
+DOCUMENTS_PATIENCE = 120.0
+LOOK_SECONDS = 60.0
+"""Between two looks at an open pull request, where no event told of it."""
+GATE_SECONDS = 15.0
+"""Between two looks at gates that no event tells of."""
+
+
+class Step(NamedTuple):
+    """What a run came to: the new state, and when to look again."""
+
+    state: PromotionState
+    retry_in: float | None = None
+
+
+class Promoter:
+    """The worker's function `promote(job_id, source, generation, digest)`, and what it needs."""
+
+    def __init__(self, context: Context, propose: Propose) -> None:
+        self._context, self._propose = context, propose
+        self._store = PromotionStore(context.redis)
+        self._gates, self._forge = Gates(context, self._store), ForgeAccess(context.secrets)
+
+    async def close(self) -> None:
+        await self._forge.close()
+
+    async def promote(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
+        """Bring the promotion as far as it can go now; answers with a summary for the job's result."""
+        return await serve(self._context.queue, job_id, source, lambda run: self._run(run, digest), _nothing_more)
+
+    async def _view(self, source: str, digest: str) -> PromotionView | None:
+        """The promotion as the documents have it; waits while this worker's documents are not those of the job."""
+        deadline = time.monotonic() + DOCUMENTS_PATIENCE
+        while True:
+            view = self._context.catalog.promotions.get(source)
+            if view is not None and digest in (view.digest, ""):
+                return view
+            if view is not None and view.digest == await self._context.queue.digest(source):
+                return view
+            if time.monotonic() >= deadline:
+                return view
+            if not self._context.reload():
+                await asyncio.sleep(1.0)
+
+    async def _run(self, run: Run, digest: str) -> dict[str, Any]:
+        view = await self._view(run.source, digest)
+        if view is None:
+            await self._context.queue.finish(run, error="there is no valid Promotion of this name")
+            return {"promotion": run.source, "outcome": "no valid document"}
+        name, before = view.promotion.name, await self._store.read(view.promotion.name)
+        step = await self._step(run, view, before)
+        if step.state != before:
+            await self._store.write(run, name, step.state)
+        if step.state.phase != before.phase or step.state.image != before.image:
+            log.info("promotion.phase", promotion=name, phase=step.state.phase, why=step.state.why, url=step.state.url,
+                     image=step.state.image.identity if step.state.image else "")  # fmt: skip
+        decided = step.state.phase in DECIDED or step.state.phase == "Proposed"
+        if decided and step.state.image is not None:
+            identity = step.state.image.identity
+            await self._context.queue.advance(run, commit=identity, documents=view.digest, dirty=[])
+        await self._context.queue.finish(run, retry_in=step.retry_in)
+        if step.state.phase in ("Merged", "Promoted") and before != step.state:
+            await self._release(name)
+        return {"promotion": name, "outcome": step.state.phase, "why": step.state.why, "url": step.state.url}
+
+    async def _step(self, run: Run, view: PromotionView, state: PromotionState) -> Step:
+        pulls = await self._forge.pull_requests(view.repository) if view.promotion.spec.mode == "pullRequest" else None
+        if state.image is None and pulls is not None:
+            state = await self._recovered(view, pulls)
+        image = _newest(view, state, run)
+        if image is None:
+            return Step(state if state.image else PromotionState(at=time.time()))
+        if state.image is None or image.identity != state.image.identity:
+            state = PromotionState("Waiting", image, state.pull, state.url, state.branch, at=time.time())
+            await self._store.write(run, view.promotion.name, state)  # the hints may be forgotten from now on
+        elif state.phase in DECIDED:
+            return Step(state)  # also under other documents: what was taken back since must not come again
+        elif state.phase == "Proposed" and pulls is not None and run.documents in ("", view.digest):
+            return await self._looked(view, pulls, state)
+        if state.phase == "Waiting" and (waits := await self._waits(view, state, image)):
+            return waits
+        return await self._proposed(view, pulls, state, image)
+
+    async def _recovered(self, view: PromotionView, pulls: PullRequests) -> PromotionState:
+        """What Redis forgot, or never knew: the pull request of this promotion, and the image that it proposes."""
+        promotion = view.promotion
+        found: PullRequest | None
+        if words.is_per_image(promotion):
+            mine = [pull for pull in await pulls.open() if words.proposed(promotion.name, pull.body)]
+            found = max(mine, key=lambda pull: pull.number, default=None)
+        else:
+            found = await pulls.find(words.branch(promotion, Image("any")), promotion.spec.target.branch)
+        image = words.proposed(promotion.name, found.body) if found else None
+        if found is None or image is None:
+            return PromotionState()
+        return _of(PromotionState(image=image), found)
+
+    async def _waits(self, view: PromotionView, state: PromotionState, image: Image) -> Step | None:
+        """None, or why the image isn't proposed yet."""
+        now = time.time()
+        if view.promotion.spec.pin == "digest" and not image.digest:
+            why = f"{image.tag} has no digest: its sender names none, and the promotion pins digests"
+            return Step(msgspec.structs.replace(state, why=why))
+        why = await self._gates.unmet(self._forge.plain, view, image)
+        if why:
+            return Step(msgspec.structs.replace(state, why=why, passed=0.0), GATE_SECONDS)
+        state = msgspec.structs.replace(state, passed=state.passed or now, why="")
+        if left := await self._gates.soaking(view, state.passed, now):
+            why = f"the other gates hold for {view.promotion.spec.gates.soak}"
+            return Step(msgspec.structs.replace(state, why=why), min(left, GATE_SECONDS))
+        if await self._gates.needs_approval(view, image):
+            return Step(msgspec.structs.replace(state, why=f"a person approves {image.tag}"))
+        return None
+
+    async def _proposed(
+        self, view: PromotionView, pulls: PullRequests | None, state: PromotionState, image: Image
+    ) -> Step:
+        """The edit, and the pull request that shows it."""
+        promotion, base = view.promotion, view.promotion.spec.target.branch
+        message = words.message(promotion, image)
+        if pulls is None:
+            proposal = await self._propose(view, image, branch=base, message=message, keep=False)
+            return Step(PromotionState("Promoted", image, branch=base, merge=proposal.commit, at=time.time()))
+        branch = words.branch(promotion, image)
+        found = await pulls.find(branch, base)
+        if found is not None and found.state != "open" and _proposes(promotion.name, found, image):
+            return Step(_of(state, found))  # somebody has decided on it already
+        open_one = found if found is not None and found.state == "open" else None
+        proposal = await self._propose(view, image, branch=branch, message=message, keep=open_one is not None)
+        if proposal.commit == proposal.base:
+            await self._superseded(view, pulls, f"`{base}` names {image.tag} already.", keep=0)
+            return Step(PromotionState("Promoted", image, branch=branch, merge=proposal.commit, at=time.time()))
+        if proposal.outcome == "conflict":
+            return await self._conflict(pulls, state, proposal, open_one)
+        pull, warnings = await self._shown(view, pulls, image, proposal, open_one)
+        if words.is_per_image(promotion) or (state.pull and state.pull != pull.number):
+            await self._superseded(view, pulls, f"Superseded by {pull.url}.", keep=pull.number)
+        now = PromotionState("Proposed", image, pull.number, pull.url, branch, at=time.time(), warnings=tuple(warnings))
+        return await self._looked(view, pulls, now, commit=proposal.commit)
+
+    async def _shown(
+        self, view: PromotionView, pulls: PullRequests, image: Image, proposal: Proposal, found: PullRequest | None
+    ) -> tuple[PullRequest, list[str]]:
+        """The open pull request that says so: opened, or changed where it is of another image."""
+        promotion, spec = view.promotion, view.promotion.spec.pull_request
+        title = words.title(promotion, image, proposal.previous)
+        body = words.body(promotion, image, proposal.previous, proposal.edits)
+        if found is None:
+            wanted = Wanted(
+                proposal.branch,
+                promotion.spec.target.branch,
+                title,
+                body,
+                spec.labels,
+                spec.reviewers,
+                spec.assignees,
+            )
+            return await pulls.create(wanted)
+        if not _proposes(promotion.name, found, image):  # else a person may have changed what it says
+            await pulls.update(found, title, body)
+        return found, []
+
+    async def _conflict(
+        self, pulls: PullRequests, state: PromotionState, proposal: Proposal, found: PullRequest | None
+    ) -> Step:
+        why = f"what was pushed to {proposal.branch} conflicts with the image: {'; '.join(proposal.edits[:3])}"
+        if found is not None:
+            await pulls.comment(found, words.CONFLICT, words.conflict(proposal.edits))
+            state = msgspec.structs.replace(state, pull=found.number, url=found.url, branch=proposal.branch)
+        return Step(msgspec.structs.replace(state, phase="Conflict", why=why[:500], at=time.time()), LOOK_SECONDS)
+
+    async def _superseded(self, view: PromotionView, pulls: PullRequests, reason: str, *, keep: int) -> None:
+        """Close what else is open of this promotion, and say why."""
+        for pull in await pulls.open():
+            if pull.number != keep and words.proposed(view.promotion.name, pull.body):
+                await pulls.comment(pull, words.REASON, reason)
+                await pulls.close(pull)
+                log.info("promotion.superseded", promotion=view.promotion.name, pull=pull.number)
+
+    async def _looked(
+        self, view: PromotionView, pulls: PullRequests, state: PromotionState, *, commit: str = ""
+    ) -> Step:
+        """What the forge says of the pull request now; merges it where the document asks for that."""
+        pull = await pulls.get(state.pull)
+        spec = view.promotion.spec.pull_request
+        wanted = pull.state == "open" and spec.auto_merge and commit in ("", pull.commit)
+        if wanted and await pulls.merge(pull, spec.merge_method) == "merged":
+            pull = await pulls.get(state.pull)
+        if pull.state == "open":
+            return Step(state, GATE_SECONDS if spec.auto_merge else LOOK_SECONDS)
+        return Step(_of(state, pull))
+
+    async def _release(self, done: str) -> None:
+        """Promotions that wait for this one go on at once."""
+        for view in self._context.catalog.promotions.values():
+            if any(after.promotion == done for after in view.promotion.spec.gates.after):
+                await self._context.queue.nudge(view.id, digest=view.digest, reason=f"{done} is promoted")
+
+
+def _newest(view: PromotionView, state: PromotionState, run: Run) -> Image | None:
+    """The newest image of what was noted and what is known; None if there is none."""
+    policy, best = Policy(view.promotion.spec.policy), state.image
+    for image in images(run.hints):
+        if policy.newer(image.candidate, best.candidate if best else None):
+            best = image
+    return best
+
+
+def _proposes(promotion: str, pull: PullRequest, image: Image) -> bool:
+    found = words.proposed(promotion, pull.body)
+    return found is not None and found.identity == image.identity
+
+
+def _of(state: PromotionState, pull: PullRequest) -> PromotionState:
+    """The state, with what the pull request says."""
+    phase = {"merged": "Merged", "closed": "Declined", "open": "Proposed"}[pull.state]
+    found = PromotionState(state.phase, state.image, pull.number, pull.url, pull.head, pull.merge, time.time())
+    return msgspec.structs.replace(found, phase=phase)
+
+
+async def _nothing_more(run: Run, message: str) -> None:
+    """The state that the queue keeps of a promotion says it; there is no commit to say it on."""

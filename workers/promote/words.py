@@ -1,0 +1,109 @@
+"""What a promotion says of itself: branch, title, body, commit message, comments. Pure.
+
+What must hold: nothing that came from outside (an image's tag, a source's address) is more than text in what a forge renders;
+whatever is proposed can be read back from the pull request alone, since Redis may forget it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from windlass.documents.promotion import BRANCH_WORDS, Promotion, filled
+from windlass.forges.pulls import hidden
+from windlass.queue.promotions import Image
+
+LONGEST_TITLE = 250
+SHOWN_EDITS = 50
+_MARKER = re.compile(
+    r"\[//\]: # \(windlass promotion=(?P<promotion>[a-z0-9-]{1,63}) "
+    r"image=(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})@(?P<digest>(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?)\)"
+)
+_UNSAFE_IN_REF = re.compile(r"\.lock(?=/|\Z)|\.\.+|\A\.|\.\Z")
+CONFLICT = "windlass conflict"
+REASON = "windlass reason"
+
+
+def words(promotion: Promotion, image: Image, previous: str = "") -> dict[str, str]:
+    """What templates may name."""
+    name = promotion.spec.image
+    return {
+        "promotion": promotion.name,
+        "image": name,
+        "name": name.rpartition("/")[2],
+        "tag": image.tag,
+        "digest": image.digest,
+        "previous": previous,
+        "commit": image.commit,
+    }
+
+
+def branch(promotion: Promotion, image: Image) -> str:
+    """The branch that proposes the image. A tag may hold what a ref may not (``..``, ``.lock``): that becomes a hyphen."""
+    known = words(promotion, image)
+    safe = {word: _UNSAFE_IN_REF.sub("-", known[word]) for word in BRANCH_WORDS}
+    return filled(promotion.spec.pull_request.branch, safe)
+
+
+def is_per_image(promotion: Promotion) -> bool:
+    """Does each image get a branch of its own?"""
+    return branch(promotion, Image("a")) != branch(promotion, Image("b"))
+
+
+def title(promotion: Promotion, image: Image, previous: str) -> str:
+    return filled(promotion.spec.pull_request.title, words(promotion, image, previous))[:LONGEST_TITLE]
+
+
+def message(promotion: Promotion, image: Image) -> str:
+    """The commit's: the document's words, else a subject and what it names."""
+    if promotion.spec.commit.message:
+        return filled(promotion.spec.commit.message, words(promotion, image))
+    lines = [
+        f"{promotion.name}: {words(promotion, image)['name']} {image.tag}",
+        "",
+        f"Image: {reference(promotion, image)}",
+    ]
+    if image.commit:
+        lines.append(f"Source-Commit: {image.commit}")
+    return "\n".join(lines) + "\n"
+
+
+def reference(promotion: Promotion, image: Image) -> str:
+    digest = f"@{image.digest}" if image.digest else ""
+    return f"{promotion.spec.image}:{image.tag}{digest}"
+
+
+def body(promotion: Promotion, image: Image, previous: str, edits: Sequence[str]) -> str:
+    """The pull request's; it ends with what `proposed` reads."""
+    rows = [f"| Image | {_code(reference(promotion, image))} |"]
+    if previous:
+        rows.append(f"| Before | {_code(previous)} |")
+    if image.commit:
+        rows.append(f"| Source | {_code(f'{image.repository}@{image.commit}' if image.repository else image.commit)} |")
+    shown = [f"- {_code(edit)}" for edit in edits[:SHOWN_EDITS]]
+    if len(edits) > SHOWN_EDITS:
+        shown.append(f"- and {len(edits) - SHOWN_EDITS} more")
+    extra = filled(promotion.spec.pull_request.body, words(promotion, image, previous))
+    parts = ["\n".join(["| | |", "|---|---|", *rows]), "\n".join(shown), extra, marker(promotion.name, image)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def marker(promotion: str, image: Image) -> str:
+    return hidden(f"windlass promotion={promotion} image={image.identity}")
+
+
+def proposed(promotion: str, text: str) -> Image | None:
+    """The image that a pull request of this promotion proposes, by its body; None if it is none of this promotion."""
+    found = [match for match in _MARKER.finditer(text) if match["promotion"] == promotion]
+    return Image(found[-1]["tag"], found[-1]["digest"]) if found else None
+
+
+def conflict(edits: Sequence[str]) -> str:
+    shown = "\n".join(f"- {_code(edit)}" for edit in edits[:SHOWN_EDITS])
+    return f"What was pushed to this branch conflicts with the newest image; nothing was changed.\n\n{shown}"
+
+
+def _code(text: str) -> str:
+    """Text as a code span that it can't end: on one line, without backquotes and table bars."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return "`" + printable.replace("`", "'").replace("|", "¦")[:500] + "`"

@@ -144,6 +144,11 @@ class ApplicationRun:
         return self.sources[0]
 
     @property
+    def taking(self) -> bool:
+        """Does it want objects that it hasn't applied before? Another application may have to let go of them first."""
+        return any(not wanted.applied for wanted in self._plan.writes)
+
+    @property
     def leaving(self) -> bool:
         return bool(self._plan.leaving)
 

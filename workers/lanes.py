@@ -1,14 +1,16 @@
 """The applications of one run, a lane for each cluster: a cluster that is slow or away holds up no other's.
 
-What must hold: within a lane applications wait for each other only where objects leave (nothing is pruned before every
-application has taken what moved to it); between lanes nobody waits for anything, for no object moves between clusters.
+What must hold: within a lane applications wait for each other only where objects come or leave (nothing is taken before every
+application has let go of what moves, nothing is pruned before every application has taken what moved to it); between lanes
+nobody waits for anything, for no object moves between clusters. Who waits for others gives up its turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from windlass.documents.types import Application
@@ -32,13 +34,43 @@ class Milestone:
         await self._passed.wait()
 
 
+class Turn:
+    """An application's place at its lane's gate, from its beginning to its end: the first ones are written to the cluster
+    while later ones are still to be planned."""
+
+    def __init__(self, gate: asyncio.Semaphore) -> None:
+        self._gate, self._has_place = gate, False
+
+    async def __aenter__(self) -> Turn:
+        await self._gate.acquire()
+        self._has_place = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._has_place:
+            self._gate.release()
+
+    @asynccontextmanager
+    async def given_up(self) -> AsyncIterator[None]:
+        """Let others have the place meanwhile."""
+        self._gate.release()
+        self._has_place = False
+        yield
+        await self._gate.acquire()
+        self._has_place = True
+
+
 class Lane:
-    """The applications of one cluster; ``gate`` lets ``width`` of them work at once."""
+    """The applications of one cluster; ``width`` of them have their turn at once."""
 
     def __init__(self, count: int, width: int) -> None:
-        self.gate = asyncio.Semaphore(width)
+        self._gate = asyncio.Semaphore(width)
         self.prepared, self.applied = Milestone(count), Milestone(count)
         self._count, self._outcomes = count, list["Outcome"]()
+
+    def turn(self) -> Turn:
+        """One application's turn, to be entered."""
+        return Turn(self._gate)
 
     def ended(self, outcome: Outcome) -> list[Outcome]:
         """One application's run ended so. Returns all outcomes if it was the lane's last one."""

@@ -31,7 +31,7 @@ from workers.followed import Followed, load_inputs, paths, same
 from workers.following import Following
 from workers.handover import Handover
 from workers.jobs import serve
-from workers.lanes import Lane, lanes
+from workers.lanes import Lane, Turn, lanes
 from workers.report import Reporter
 from workers.signed import require_signed
 from workers.tip import believed_tip
@@ -238,8 +238,23 @@ class _Group:
     async def reconcile(
         self, application: Application, commit: str, hint: Hint | None, fetch: str, durations: dict[str, float]
     ) -> Outcome:
-        async with self.lane(application).gate:
-            lease = await self._context.leases.acquire("application", application.name)
+        async with self.lane(application).turn() as turn:
+            outcome = await self._in_turn(application, commit, hint, fetch, durations, turn)
+        self._unfinished.discard(application.name)
+        if outcome.phase == "Synced":
+            await release(self._context, application.name)
+        return outcome
+
+    async def _in_turn(
+        self,
+        application: Application,
+        commit: str,
+        hint: Hint | None,
+        fetch: str,
+        durations: dict[str, float],
+        turn: Turn,
+    ) -> Outcome:
+        lease = await self._context.leases.acquire("application", application.name)
         log.debug("application.begun", application=application.name, revision=commit)
         try:
             one = ApplicationRun(
@@ -255,14 +270,10 @@ class _Group:
                 state=await read_state(self._context.redis, application.name),
             )
             one.note(fetch=fetch, durations=durations)
-            outcome = await self._steps(one)
+            return await self._steps(one, turn)
         finally:
             log.debug("application.left", application=application.name, revision=commit)
             await lease.release()
-        self._unfinished.discard(application.name)
-        if outcome.phase == "Synced":
-            await release(self._context, application.name)
-        return outcome
 
     async def _sources(self, application: Application, commit: str) -> list[SourceAt]:
         """The application's sources: this job's at ``commit``, the others where their own jobs last were.
@@ -288,22 +299,23 @@ class _Group:
             await repository.fetch(processed, processed, paths=[source.path], name=source.id)
         return SourceAt(source, repository, processed)
 
-    async def _steps(self, one: ApplicationRun) -> Outcome:
+    async def _steps(self, one: ApplicationRun, turn: Turn) -> Outcome:
         self._running.add(one)
         lane = self.lane(one.application)
         progress = iter((lane.prepared, lane.applied))
         try:
-            async with lane.gate:
-                await one.prepare()
+            await one.prepare()
             self._handover.unreadable(one.application, one.unreadable)
             next(progress).passed()
             await self._advanced
-            await lane.prepared.wait()
-            async with lane.gate:
-                await one.apply()
+            if one.taking:
+                async with turn.given_up():
+                    await lane.prepared.wait()
+            await one.apply()
             next(progress).passed()
             if one.leaving:
-                await lane.applied.wait()
+                async with turn.given_up():
+                    await lane.applied.wait()
                 await one.prune(self.still_newest, self._handover)
         except (asyncio.CancelledError, LeaseLostError, RedisError):
             raise

@@ -340,7 +340,7 @@ class ApplicationRun:
             self._progress.errors.append(reported)
 
     async def finish(self) -> Outcome:
-        """Record what came of it, under the lease: a run that lost it records nothing.
+        """Record what came of it, under the lease, and let go of that: a run that lost it records nothing.
 
         :raises LeaseLostError: somebody else holds this application now.
         """
@@ -411,6 +411,7 @@ class ApplicationRun:
             whole=self.state.whole,
             followed=self._newly_followed() if complete else (),
             ended=(self._tip, *self.state.begun) if complete else (self._tip,),
+            release=True,
             **health,
         )
 

@@ -112,6 +112,8 @@ class LeaseKeeper:
         return self.hold(kind, name, int(token), since) if token else None
 
     async def release(self, lease: Lease) -> None:
+        if self._held.get(lease.key) is not lease:
+            return  # a script has given it up, or somebody else has it
         self.forget(lease)
         await self._release(args=[lease.key, str(lease.token)])
 

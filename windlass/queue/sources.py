@@ -265,11 +265,12 @@ class SourceQueue:
         health: HealthState | None = None,
         turn: bool = False,
         ended: Sequence[str] = (),
+        release: bool = False,
     ) -> None:
         """Write an application's state, under its lease. ``clean``: it is equal to that source now, and what was asked
         for (``whole``, as the run read it) is done. ``followed``: the sources of which it now reads other paths.
         ``turn``: objects that have health were written, and it is ``health`` now; else that is only kept if none is known.
-        ``ended``: the commits of runs all of whose writes are known now.
+        ``ended``: the commits of runs all of whose writes are known now. ``release``: the lease ends with it.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -287,10 +288,13 @@ class SourceQueue:
             health=health.dump().decode() if health is not None else "",
             turn=turn,
             ended=list(ended),
+            release=release,
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):
             raise LeaseLostError(f"application {name} is somebody else's now")
+        if release:
+            lease.forget()
 
     async def workers(self) -> int:
         """How many workers of this queue are alive, by RQ's register and their heartbeats."""

@@ -176,6 +176,17 @@ async def test_state_under_an_old_token_is_refused(queue: Queue) -> None:
     assert await queue.redis.hget("windlass:app:shop", "phase") == b"Synced"
 
 
+async def test_a_last_record_ends_the_lease_and_nothing_is_written_under_it_after(queue: Queue) -> None:
+    lease = await queue.keeper.acquire("application", "shop")
+    await queue.sources.record(lease, "shop", state={"phase": "Synced"}, release=True)
+    second = await queue.keeper.try_acquire("application", "shop")
+    assert second is not None
+    await lease.release()
+    await queue.sources.record(second, "shop", state={"phase": "Syncing"})
+    with pytest.raises(LeaseLostError):
+        await queue.sources.record(lease, "shop", state={"phase": "Synced"})
+
+
 async def test_a_lease_is_renewed_for_as_long_as_its_holder_lives(queue: Queue) -> None:
     lease = await queue.keeper.acquire("application", "shop")
     await asyncio.sleep(3.5)

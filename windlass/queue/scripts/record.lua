@@ -1,4 +1,4 @@
--- An application's state, written only by who holds its lease. Watchers hear of it, a line each: the application, whether
+-- An application's state, written only by who holds its lease, which ends with it where asked. Watchers hear of it, a line each: the application, whether
 -- its run is over, the turn that its health is in, and the objects that were recorded.
 local r = cjson.decode(ARGV[1])
 if redis.call('GET', lease_key('application', r.name)) ~= r.token then return 0 end
@@ -27,5 +27,6 @@ elseif r.health ~= '' then
 end
 local heard = {r.name, r.history ~= '' and 'over' or 'more', number(redis.call('HGET', key, 'turn'))}
 for i = 2, #ARGV, 2 do heard[#heard + 1] = ARGV[i] end
+if r.release then redis.call('DEL', lease_key('application', r.name)) end
 if #heard > 3 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end
 return 1

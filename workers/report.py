@@ -131,6 +131,8 @@ class Reporter:
             return
         cluster = document.spec.destination.cluster
         for repository in dict.fromkeys(source.repository for source in document.spec.sources):
+            if self._context.catalog.repositories[repository].spec.status is None:
+                continue
             commit = await self._redis.hget(_at(cluster), f"{application} {repository}")
             if commit:
                 await self._redis.zadd(DUE, {f"{repository}:{text(commit)}:{cluster}": time.time()}, lt=True)

@@ -14,7 +14,6 @@ import orjson
 
 from benchmarks.bare import BareCluster
 from benchmarks.out import median, percentile, tell
-from benchmarks.processes import pss_mib
 from benchmarks.push_to_applied import config_map
 from benchmarks.stage import Stage, stage
 from tests.parts.windlass import application, cluster, repository
@@ -46,10 +45,10 @@ async def _measure(parts: Stage, size: int) -> None:
                 application(name, repository=name, path="manifests", namespace=namespace),
             )
             windlass.start()
-            await _settled(bare, windlass, name, namespace, size)
+            await settled(bare, windlass, name, namespace, size)
             async with bare.watch(namespace) as events:
-                spread = [await _undone(bare, events, namespace, n * 7919 % size) for n in range(ROUNDS + WARM_UP)]
-                row = [await _undone(bare, events, namespace, 0) for _ in range(IN_A_ROW)]
+                spread = [await undone(bare, events, namespace, n * 7919 % size) for n in range(ROUNDS + WARM_UP)]
+                row = [await undone(bare, events, namespace, 0) for _ in range(IN_A_ROW)]
             spread = spread[WARM_UP:]
             tell(
                 "drift_to_undone",
@@ -61,12 +60,11 @@ async def _measure(parts: Stage, size: int) -> None:
                 rounds=ROUNDS,
                 in_a_row=IN_A_ROW,
             )
-            tell("memory", watched=size, pss_mib=pss_mib(windlass.pids))
         finally:
             windlass.stop()
 
 
-async def _settled(bare: BareCluster, windlass: Any, name: str, namespace: str, size: int) -> None:
+async def settled(bare: BareCluster, windlass: Any, name: str, namespace: str, size: int) -> None:
     """Everything is applied, and what is watched has been compared."""
     deadline = time.monotonic() + 600
     while await bare.count(namespace) < size or '"drift.compared"' not in windlass.log("worker"):
@@ -77,7 +75,7 @@ async def _settled(bare: BareCluster, windlass: Any, name: str, namespace: str, 
     await asyncio.sleep(3)
 
 
-async def _undone(bare: BareCluster, events: Events, namespace: str, index: int) -> float:
+async def undone(bare: BareCluster, events: Events, namespace: str, index: int) -> float:
     """Milliseconds until one foreign change is undone."""
     name = f"cm-{index:05d}"
     async with bare.session.patch(

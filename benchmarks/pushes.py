@@ -58,10 +58,10 @@ class Times(NamedTuple):
     cpu: list[float]
 
 
-async def applied(bare: BareCluster, windlass: Windlass, namespace: str, size: int) -> None:
-    """The first sync is over."""
+async def applied(bare: BareCluster, windlass: Windlass, name: str, size: int) -> None:
+    """The first sync is over: of the application ``name``, whose namespace is called like it."""
     deadline = time.monotonic() + 600
-    while await bare.count(namespace) < size:
+    while await bare.count(name) < size or not await asyncio.to_thread(windlass.revision, name):
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first sync of {size} objects did not end:\n{windlass.log('worker')[-3000:]}")
         await asyncio.sleep(0.25)

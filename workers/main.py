@@ -26,7 +26,7 @@ from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
 from workers.report import Reporter
 from workers.rollback import Automatic
-from workers.services import kept_running
+from workers.services import kept_running, stop
 from workers.sweeper import Sweeper
 from workers.tidying import Tidier
 from workers.watch.role import Watcher
@@ -103,20 +103,18 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
 
 
 async def _watch(settings: Settings) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told.set)
     async with _parts(settings, fresh_redis=False) as parts:
         services = (parts.context.warm, parts.sweeper.sweep, parts.sweeper.documents, parts.reporter.run, parts.watch)
         parts.keeper.start()
         log.info("watcher.ready")
         running = [asyncio.create_task(kept_running(service)) for service in services]
         try:
-            await stop.wait()
+            await told.wait()
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await stop(running)
             parts.keeper.close()
 
 

@@ -32,7 +32,7 @@ from windlass import metrics
 from windlass.queue.leases import LeaseKeeper
 from windlass.queue.rqjob import JOB_PREFIX, SERIALIZER, WindlassJob, call_of
 from windlass.wire import text
-from workers.services import Service, kept_running
+from workers.services import Service, kept_running, stop
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +96,7 @@ class WindlassWorker(BaseWorker):
             await self._take_jobs()
         finally:
             await self._drain()
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await stop(background)
             with contextlib.suppress(RedisError):
                 await asyncio.to_thread(self.register_death)
             self._keeper.close()

@@ -20,6 +20,7 @@ from windlass.documents.types import Cluster
 from windlass.errors import LeaseLostError, WindlassError
 from windlass.queue import RECORDED, Lease, Recorded
 from workers.context import Context
+from workers.services import stop
 from workers.watch.follow import Follower
 from workers.watch.health import HealthFollower
 from workers.watch.kinds import Kinds
@@ -56,9 +57,7 @@ class Watcher:
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             tasks = [hearing, *(task for _, task in self._clusters.values())]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await stop(tasks)
 
     async def _follow_documents(self, catalog: Catalog) -> None:
         """A task for each cluster that applications are applied to; begun anew where its document changed."""
@@ -121,9 +120,7 @@ class Watcher:
         finally:
             del self._watched[document.name]
             metrics.WATCHER_LEADER.labels(document.name).set(0)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await stop(tasks)
             log.info("watcher.stopped", cluster=document.name)
 
     # -- what runs record -----------------------------------------------------------------------------------------

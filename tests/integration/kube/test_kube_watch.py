@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import ssl
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -165,18 +163,6 @@ async def test_after_a_cut_nothing_is_listed_again_and_nothing_is_missed(kube: H
         assert proxy.watches > 1
 
 
-def compact(plane: ControlPlane) -> None:
-    """Make etcd forget all history."""
-
-    def ask(path: str, body: dict[str, Any]) -> Any:
-        url = f"http://127.0.0.1:{plane._etcd_port}/v3/kv/{path}"
-        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10) as answer:
-            return json.loads(answer.read())
-
-    revision = ask("range", {"key": "AA=="})["header"]["revision"]
-    ask("compaction", {"revision": revision, "physical": True})
-
-
 @pytest.mark.skipif("WINDLASS_TEST_KUBECONFIG" in os.environ, reason="the cluster is not ours to kill")
 async def test_after_a_restart_and_a_compaction_the_list_is_begun_anew(
     kube: Harness, control_plane: ControlPlane
@@ -189,7 +175,7 @@ async def test_after_a_restart_and_a_compaction_the_list_is_begun_anew(
         for number in range(20):  # history that this watch does not hear of: its place in it will be gone
             await kube.create_as("someone", kube.config_map(f"noise-{number}"))
         await asyncio.to_thread(control_plane.stop_apiserver)
-        await asyncio.to_thread(compact, control_plane)
+        await asyncio.to_thread(control_plane.forget_history)
         control_plane.start_apiserver()  # from this thread: what a thread starts ends with it
         await heard.until(lambda: heard.marks(Mark.SYNCED) == 2)
         compacted = len(heard.items) - heard.items[::-1].index(Mark.BEGIN)
@@ -202,7 +188,7 @@ async def test_a_place_in_history_that_is_forgotten_is_not_asked_for_again(
     kube: Harness, control_plane: ControlPlane
 ) -> None:
     await kube.apply("web", kube.config_map("x"))
-    await asyncio.to_thread(compact, control_plane)
+    await asyncio.to_thread(control_plane.forget_history)
     heard, watch = Heard(), Watch(kube.client, CONFIG_MAP, kube.namespace)
     watch._version = "1"  # as one that was cut off long ago
 

@@ -59,10 +59,13 @@ class Witness:
         self._loop.close()
 
     async def _watch(self) -> None:
-        client = await connect(self._document, Secrets())
+        client, params = await connect(self._document, Secrets()), {"labelSelector": PART_OF}
         with contextlib.suppress(asyncio.CancelledError):
-            async for event in client.watch(self._path, params={"labelSelector": PART_OF}, seconds=600):
-                self.values[event["object"]["metadata"]["name"]].append(event["object"]["data"]["value"])
+            while True:  # a server may end a watch at any time; the next one goes on where it ended
+                async for event in client.watch(self._path, params=params, seconds=600):
+                    metadata = event["object"]["metadata"]
+                    params["resourceVersion"] = metadata["resourceVersion"]
+                    self.values[metadata["name"]].append(event["object"]["data"]["value"])
         await client.close()
 
     def last(self) -> set[str]:

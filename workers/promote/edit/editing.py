@@ -176,22 +176,22 @@ def _splices(found: Sequence[_At], wanted: Wanted, spec: Edit | None) -> list[Sp
 
 def _alone(before: Page, after: Page, wanted: Wanted, spec: Edit) -> None:
     """
-    :raises EditError: another image is not what it was, because it shares a value with this one.
+    :raises EditError: a field names another image than it did, because it shares a value with what changed.
     """
-    was, now = Counter(_others(before, wanted, spec)), Counter(_others(after, wanted, spec))
-    for field, shown in (was - now) or (now - was):
+    was, now = Counter(_known(before, wanted, spec)), Counter(_known(after, wanted, spec))
+    for field, shown in [*(was - now), *(new for new in now - was if new[1] != wanted.name)]:
         raise EditError(
             f"{field}: {shown[:200]} shares a value (an anchor or a merge) with {wanted.image}, and would change with it; "
             "name what is to change in edit.fields"
         )
 
 
-def _others(page: Page, wanted: Wanted, spec: Edit) -> Iterator[tuple[str, str]]:
-    """The fields that name other images, and which ones."""
+def _known(page: Page, wanted: Wanted, spec: Edit) -> Iterator[tuple[str, str]]:
+    """The fields that name images, and which ones: of what is wanted without its version."""
     for one in _places(page, spec):
         place = one.place
-        if not isinstance(place, Marked | Named | kustomize.Renamed) and place.name not in ("", wanted.name):
-            yield place.field, place.shown
+        if not isinstance(place, Marked | Named | kustomize.Renamed) and place.name:
+            yield place.field, wanted.name if place.name == wanted.name else place.shown
 
 
 def _changes(places: Iterable[Place | Marked | Named], wanted: Wanted) -> list[Change]:

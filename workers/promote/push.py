@@ -23,6 +23,8 @@ _RACES = (
     "stale info", "fetch first", "non-fast-forward", "cannot lock ref", "failed to update ref", "failed to lock",
     "incorrect old value", "reference already exists", "unable to lock", "cas failed",
 )  # fmt: skip
+_TAKEN = "exists; cannot create"
+"""A branch ``promote`` leaves no place for ``promote/web``, nor the other way round: no race, although it sounds like one."""
 _UNHOSTED = ("host key verification failed", "no matching host key")
 _UNAUTHENTICATED = ("authentication failed", "could not read username", "permission denied", "error: 403", "error: 401")
 _REFUSALS = ("[remote rejected]", "[rejected]")
@@ -57,6 +59,8 @@ def _error(output: Output, branch: str, repository: GitRepository) -> Exception:
     said = complaint(output, [repository.remote.password])
     lines = [line for line in output.out.decode("utf-8", "replace").splitlines() if line.startswith("!\t")]
     refused = " ".join(lines).lower()
+    if lines and _TAKEN in said:
+        return RefusedPushError(f"{repository.address} has no place for a branch {branch}: {said}")
     if any(sign in refused for sign in _RACES):
         return RaceError(f"{branch} of {repository.address} changed meanwhile")
     if any(sign in refused for sign in _REFUSALS):

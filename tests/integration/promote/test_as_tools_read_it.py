@@ -1,4 +1,4 @@
-"""What was edited, as the real kustomize and the real Helm read it."""
+"""What was edited, as the real kustomize, Helm and SOPS read it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.integration.render.test_sops import IDENTITY, RECIPIENT, encrypted
 from tests.parts import build
 from windlass.documents.editing import Edit
-from workers.promote.edit import Wanted, applied, edited
+from workers.promote.edit import EditError, NothingToEditError, Wanted, applied, edited
 
 pytestmark = pytest.mark.integration
 
@@ -52,6 +53,46 @@ def test_kustomize(tmp_path: Path, tag: str, entry: str, base: str) -> None:
         (tmp_path / "kustomization.yaml").write_text(f"resources: [pod.yaml]\nimages:\n{entry}")
         edit(tmp_path, "kustomization.yaml", wanted)
         assert images(str(build.binary("kustomize")), "build", ".", folder=tmp_path) == [IMAGE + expected]
+
+
+def test_kustomize_puts_another_image_in_its_place(tmp_path: Path) -> None:
+    """With a tag of its own nothing that a manifest says of the image counts; without one, its tag does."""
+    kustomize, wanted = str(build.binary("kustomize")), Wanted(IMAGE, "1.10")
+    entry = f"resources: [pod.yaml]\nimages:\n- name: {IMAGE}\n  newName: mirror.example/web\n"
+    (tmp_path / "kustomization.yaml").write_text(f"{entry}  newTag: v1\n")
+    (tmp_path / "pod.yaml").write_text(POD % f"{IMAGE}:1.10")
+    assert images(kustomize, "build", ".", folder=tmp_path) == ["mirror.example/web:v1"]
+    names = ("kustomization.yaml", "pod.yaml")
+    with pytest.raises(NothingToEditError):
+        edited({name: (tmp_path / name).read_bytes() for name in names}, wanted, Edit())
+    (tmp_path / "kustomization.yaml").write_text(entry)
+    (tmp_path / "pod.yaml").write_text(POD % f"{IMAGE}:v0")
+    edit(tmp_path, "pod.yaml", wanted)
+    assert images(kustomize, "build", ".", folder=tmp_path) == ["mirror.example/web:1.10"]
+
+
+VALUES = f"image:\n  repository: {IMAGE}\n  tag: v1\npassword: hush\n"
+
+
+def test_what_sops_signed_as_a_whole_can_not_be_edited_without_its_keys(tmp_path: Path) -> None:
+    data = encrypted(VALUES)
+    (tmp_path / "values.yaml").write_bytes(data.replace(b"tag: v1", b"tag: v2"))
+    assert b"MAC mismatch" in decrypted(tmp_path).stderr
+    with pytest.raises(EditError, match="encrypted by SOPS"):
+        edited({"values.yaml": data}, Wanted(IMAGE, "1.10"), Edit())
+
+
+def test_the_image_beside_what_sops_signed_can_be_edited(tmp_path: Path) -> None:
+    (tmp_path / "sops.yaml").write_text(f"creation_rules: [{{age: {RECIPIENT}, mac_only_encrypted: true}}]\n")
+    (tmp_path / "values.yaml").write_bytes(encrypted(VALUES, SOPS_CONFIG=str(tmp_path / "sops.yaml")))
+    edit(tmp_path, "values.yaml", Wanted(IMAGE, "1.10"))
+    assert yaml.safe_load(decrypted(tmp_path).stdout) == yaml.safe_load(VALUES.replace("v1", '"1.10"'))
+
+
+def decrypted(folder: Path) -> subprocess.CompletedProcess[bytes]:
+    command = [str(build.binary("sops")), "decrypt", "values.yaml"]
+    environment = {"SOPS_AGE_KEY": IDENTITY, "HOME": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
 
 
 def test_an_entry_added_to_kustomize(tmp_path: Path) -> None:

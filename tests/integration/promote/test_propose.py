@@ -359,6 +359,13 @@ async def test_a_protected_branch_is_told_in_the_servers_words(shop):
     assert shop.tip("main") == shop.first
 
 
+@pytest.mark.parametrize("taken", ["promote", f"{BRANCH}/older"])
+async def test_a_name_that_another_branch_leaves_no_place_for_is_no_race(shop, taken):
+    shop.git("branch", taken, "main")
+    with pytest.raises(RefusedPushError, match=f"no place for a branch {BRANCH}: .*'refs/heads/{taken}' exists"):
+        await shop.propose()
+
+
 async def test_credentials_that_expired(shop, tmp_path):
     shop.server.password = "new"
     stale = GitRepository(tmp_path / "stale.git", Remote(shop.url, username="x", password="hush-hush"))

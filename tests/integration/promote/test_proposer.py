@@ -20,6 +20,7 @@ from windlass.documents.types import Credentials, Repository, RepositorySpec, Se
 from windlass.queue.promotions import Image
 from windlass.secrets import Secrets
 from workers.context import Repositories
+from workers.promote import propose as proposing
 from workers.promote import words
 from workers.promote.contract import Propose
 from workers.promote.proposer import Proposer
@@ -94,6 +95,29 @@ async def test_created_moved_reviewed_and_kept(forge: Forge) -> None:
     made = await forge.propose(Image("1.3.0", at=1_700_000_002.0))
     assert [one["sha"] for one in forge.commits(BRANCH)[:2]] == [made.commit, review]
     assert forge.read(BRANCH)[0] == WEB.replace("1.0.0", "1.3.0").replace("replicas: 1", "replicas: 3")
+
+
+async def test_a_race_with_a_reviewer_is_run_again_on_the_new_tip(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reviewer's commit arrives between our look at the branch and our push to it."""
+    await forge.propose(Image("1.1.0"))
+    reviews, push = [], proposing.push
+
+    async def slow(*arguments: Any, **named: Any) -> None:
+        if not reviews:
+            reviews.append(forge.write(BRANCH, "apps/notes.md", "by a reviewer\n"))
+        await push(*arguments, **named)
+
+    monkeypatch.setattr(proposing, "push", slow)
+    made = await forge.propose(Image("1.2.0"))
+    assert [one["sha"] for one in forge.commits(BRANCH)[:2]] == [made.commit, reviews[0]]
+
+
+async def test_a_branch_that_leaves_no_place_for_ours_is_a_clear_error(forge: Forge) -> None:
+    forge.gitea.api("POST", f"{forge.path}/branches", {"new_branch_name": "promote", "old_ref_name": "main"})
+    with pytest.raises(RefusedPushError, match="'refs/heads/promote' exists"):
+        await forge.propose(Image("1.1.0"))
 
 
 async def test_what_the_document_says_is_what_is_committed(forge: Forge) -> None:

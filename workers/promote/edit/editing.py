@@ -1,12 +1,14 @@
 """The edit of a promotion: which files are looked at, what of them counts, and what is written. Pure.
 
 What must hold: every byte that is not (part of) the image stays; the same image again changes nothing; nothing to edit is an
-error that says where it looked. Who names fields, or marks them, gets these edited and no others. Where a kustomization names the
-image, the manifests in and below its folder are left alone: what they say of it doesn't count.
+error that says where it looked. Who names fields, or marks them, gets these edited and no others; otherwise no other image is
+touched, also where it shares a value with this one. Where a kustomization names the image, or replaces it, the manifests in and
+below its folder are left alone: what they say of it doesn't count.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -58,9 +60,10 @@ def edited(files: Mapping[str, bytes], wanted: Wanted, spec: Edit, *, unread: Se
     :raises NothingToEditError: :raises EditError: a field can't be written exactly.
     """
     reader = _Reader(files, spec)
-    found = _named(reader, spec) if spec.fields else _marked(reader, wanted, spec) or _all(reader, wanted, spec)
-    if found:
-        return _splices(found, wanted)
+    if chosen := _named(reader, spec) if spec.fields else _marked(reader, wanted, spec):
+        return _splices(chosen, wanted, None)
+    if found := _all(reader, wanted, spec):
+        return _splices(found, wanted, spec)
     if spec.add and not spec.fields:
         return _entry(reader, wanted, spec)
     raise NothingToEditError(_nothing(reader, wanted, spec, unread))
@@ -114,14 +117,19 @@ def _marked(reader: _Reader, wanted: Wanted, spec: Edit) -> list[_At]:
 def _all(reader: _Reader, wanted: Wanted, spec: Edit) -> list[_At]:
     last = wanted.name.rpartition("/")[2]
     needles = (last, spec.kustomize) if spec.kustomize else (last,)
-    found = [
-        one
-        for page in reader.pages(*needles)
-        for one in _places(page, spec)
-        if isinstance(one.place, kustomize.Renamed) or _names(one, wanted)
-    ]
-    folders = {_folder(one.page.path) for one in found if one.overrides}
-    return [one for one in found if one.kept(folders)]
+    found: list[_At] = []
+    replaced: list[_At] = []
+    for one in (one for page in reader.pages(*needles) for one in _places(page, spec)):
+        if isinstance(one.place, kustomize.Renamed) or _names(one, wanted):
+            found.append(one)
+        elif one.overrides and isinstance(one.place, kustomize.Entry) and one.place.replaces(wanted):
+            replaced.append(one)
+    folders = {_folder(one.page.path) for one in (*found, *replaced) if one.overrides}
+    kept = [one for one in found if one.kept(folders)]
+    if found and not kept:
+        by = ", ".join(f"{one.page.path}:{one.place.line}" for one in replaced[:SHOWN])
+        raise NothingToEditError(f"what names the image {wanted.image} doesn't count: it is replaced by another ({by})")
+    return kept
 
 
 def _names(one: _At, wanted: Wanted) -> bool:
@@ -148,7 +156,8 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _splices(found: Sequence[_At], wanted: Wanted) -> list[Splice]:
+def _splices(found: Sequence[_At], wanted: Wanted, spec: Edit | None) -> list[Splice]:
+    """``spec``: by which the fields were found; None if somebody chose them, who knows what else they are for."""
     splices: list[Splice] = []
     pages = {one.page.path: one.page for one in found}
     for path, page in pages.items():
@@ -156,11 +165,33 @@ def _splices(found: Sequence[_At], wanted: Wanted) -> list[Splice]:
             changes = _changes((one.place for one in found if one.page is page), wanted)
             if changes:
                 made = [_splice(page, change) for change in changes]
-                proved(page, changes, applied(page.data, made))
+                new = proved(page, changes, applied(page.data, made))
+                if spec is not None:
+                    _alone(page, new, wanted, spec)
                 splices += made
         except EditError as error:
             raise EditError(f"{path}: {error}") from None
     return splices
+
+
+def _alone(before: Page, after: Page, wanted: Wanted, spec: Edit) -> None:
+    """
+    :raises EditError: a field names another image than it did, because it shares a value with what changed.
+    """
+    was, now = Counter(_known(before, wanted, spec)), Counter(_known(after, wanted, spec))
+    for field, shown in [*(was - now), *(new for new in now - was if new[1] != wanted.name)]:
+        raise EditError(
+            f"{field}: {shown[:200]} shares a value (an anchor or a merge) with {wanted.image}, and would change with it; "
+            "name what is to change in edit.fields"
+        )
+
+
+def _known(page: Page, wanted: Wanted, spec: Edit) -> Iterator[tuple[str, str]]:
+    """The fields that name images, and which ones: of what is wanted without its version."""
+    for one in _places(page, spec):
+        place = one.place
+        if not isinstance(place, Marked | Named | kustomize.Renamed) and place.name:
+            yield place.field, wanted.name if place.name == wanted.name else place.shown
 
 
 def _changes(places: Iterable[Place | Marked | Named], wanted: Wanted) -> list[Change]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
+from windlass.registries.names import image_name
 from workers.promote.edit.model import EditError, Wanted
 from workers.promote.edit.pages import Page, below, items, lookup, scalar, text_at
 from workers.promote.edit.places import Add as AddPair
@@ -22,7 +23,17 @@ KEYS = ("newTag", "digest")
 
 
 @dataclass(frozen=True)
-class Renamed(Fields):
+class Entry(Fields):
+    """An entry, known by the image that it names in the end."""
+
+    def replaces(self, wanted: Wanted) -> bool:
+        """Do the manifests name the image, and it another one in its place, with a tag of its own?"""
+        versioned = bool((self.tag and self.tag.value) or (self.digest and self.digest.value))
+        return versioned and self.name != wanted.name and image_name(text_at(self.mapping, "name")) == wanted.name
+
+
+@dataclass(frozen=True)
+class Renamed(Entry):
     """An entry found by the name that stands in the manifests: it is also told which image that is."""
 
     def changes(self, wanted: Wanted) -> Iterator[Change]:
@@ -35,14 +46,14 @@ class Renamed(Fields):
         yield from super().changes(wanted)
 
 
-def entries(node: Node | None, field: str, placeholder: str | None = None) -> Iterator[Fields]:
+def entries(node: Node | None, field: str, placeholder: str | None = None) -> Iterator[Entry]:
     """The images that a list of entries names; ``placeholder``: the name of one that is ours whatever it names."""
     for index, item in enumerate(items(node)):
         if not isinstance(item, MappingNode):
             continue
         name, digest = text_at(item, "name"), scalar(item, "digest")
         tag, after = scalar(item, "newTag"), _after(item)
-        found = Fields(
+        found = Entry(
             f"{field}[{index}]", item, text_at(item, "newName") or name, KEYS, after, tag, digest,
             digest_in_tag=False, line=item.start_mark.line + 1,
         )  # fmt: skip

@@ -91,15 +91,16 @@ class Fields:
         _, at, behind = self.tag.value.partition("@") if self.tag else ("", "", "")
         own = self.digest is not None or (not self.digest_in_tag and not at)
         digest = wanted.digest_for(bool(self.digest.value if self.digest else valid_digest(behind)))
+        dot = f"{self.field}." if self.field else ""
         new = wanted.tag if own or not digest else f"{wanted.tag}@{digest}"
         if self.tag is None:
-            yield Add(self.mapping, self.after, tag_key, new, f"{self.field}.{tag_key}")
+            yield Add(self.mapping, self.after, tag_key, new, f"{dot}{tag_key}")
         else:
-            yield from put(self.tag, new, f"{self.field}.{tag_key}")
+            yield from put(self.tag, new, f"{dot}{tag_key}")
         if self.digest is not None:
-            yield from put(self.digest, digest, f"{self.field}.{digest_key}")
+            yield from put(self.digest, digest, f"{dot}{digest_key}")
         elif own and digest:
-            yield Add(self.mapping, self.after, digest_key, digest, f"{self.field}.{digest_key}")
+            yield Add(self.mapping, self.after, digest_key, digest, f"{dot}{digest_key}")
 
 
 Place = Inline | Fields

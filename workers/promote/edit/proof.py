@@ -10,21 +10,28 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from windlass.yaml_scalars import TRUE
 from windlass.yamls import YamlError
 from workers.promote.edit.model import EditError
-from workers.promote.edit.pages import Page
+from workers.promote.edit.pages import Page, below, lookup, text_at
 from workers.promote.edit.places import Change, Set
 from workers.promote.edit.scalars import is_text
 
 _REFUSED = "can't be edited without changing more than the image"
+_SEALED = (
+    "is encrypted by SOPS, whose checksum covers the image too: keep it in a file of its own, or set "
+    "mac_only_encrypted in .sops.yaml"
+)
 
 
-def proved(page: Page, changes: Iterable[Change], data: bytes) -> None:
-    """``data`` is the page with exactly these changes.
+def proved(page: Page, changes: Sequence[Change], data: bytes) -> Page:
+    """``data``, read: the page with exactly these changes.
 
-    :raises EditError: it is not.
+    :raises EditError: it is not, or nobody could decrypt it any more.
     """
     new = _read(page, data)
+    if _is_sealed(page, changes):
+        raise EditError(_SEALED)
     sets: dict[int, str] = {}
     adds: dict[int, list[tuple[int, str, str]]] = {}
     for change in changes:
@@ -37,6 +44,20 @@ def proved(page: Page, changes: Iterable[Change], data: bytes) -> None:
     for before, after in zip(page.documents, new.documents, strict=True):
         if not _agree(before.node, after.node, sets, adds):
             raise EditError(_REFUSED)
+    return new
+
+
+def _is_sealed(page: Page, changes: Iterable[Change]) -> bool:
+    """Does SOPS' checksum cover what is to change? It covers every value of the file, unless the file says otherwise."""
+    for document in page.documents:
+        sops = below(document.node, "sops")
+        if sops is None or lookup(sops, "mac") is None:
+            continue
+        if text_at(sops, "mac_only_encrypted") not in TRUE:
+            return True
+        if any(isinstance(change, Set) and change.node.value.startswith("ENC[") for change in changes):
+            return True
+    return False
 
 
 def proved_entry(page: Page, entry: dict[str, str], data: bytes) -> None:

@@ -214,6 +214,46 @@ def test_flux_releases_and_kustomizations() -> None:
     assert edit({"a.yaml": release + kustomization})["a.yaml"] == (release + kustomization).replace("v1}", '"2.0"}')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"web:\n  repository: {WEB}\n  tag: &v v1\napi:\n  repository: registry.example/shop/api\n  tag: *v\n",
+        f"d: &d {{tag: v1}}\nweb: {{<<: *d, repository: {WEB}}}\napi: {{<<: *d, repository: registry.example/shop/api}}\n",
+        f"image: &i {{repository: {WEB}}}\napi: {{image: {{<<: *i, repository: registry.example/shop/api}}}}\n",
+    ],
+)
+def test_an_image_that_shares_a_value_with_this_one_is_not_moved_along(text: str) -> None:
+    with pytest.raises(
+        EditError, match=r"^values\.yaml: .*shop/api.* shares a value .* name what is to change in edit\.fields$"
+    ):
+        edit({"values.yaml": text})
+
+
+def test_who_names_a_shared_field_means_all_that_share_it() -> None:
+    text = f"version: &v v1\nweb: {{repository: {WEB}, tag: *v}}\napi: {{repository: registry.example/shop/api, tag: *v}}\n"
+    after = edit({"values.yaml": text}, Edit(fields=(Field("values.yaml", "version"),)))
+    assert after == {"values.yaml": text.replace("v1", '"2.0"')}
+
+
+def test_a_file_whose_checksum_covers_the_image_is_not_broken() -> None:
+    text = f"image: {{repository: {WEB}, tag: v1}}\npassword: ENC[AES256_GCM,data:x]\nsops:\n  mac: ENC[AES256_GCM,data:y]\n"
+    with pytest.raises(EditError, match=r"^values\.yaml: is encrypted by SOPS"):
+        edit({"values.yaml": text})
+    values(f"{text}  mac_only_encrypted: true\n", text.replace("v1", '"2.0"') + "  mac_only_encrypted: true\n")
+    with pytest.raises(EditError, match="is encrypted by SOPS"):
+        edit({"values.yaml": text.replace("v1", "'ENC[AES256_GCM,data:z]'") + "  mac_only_encrypted: true\n"})
+
+
+def test_what_a_kustomization_replaces_by_another_image_does_not_count() -> None:
+    entry = f"images:\n- name: {WEB}\n  newName: mirror.example/web\n"
+    with pytest.raises(NothingToEditError, match=r"replaced by another \(k/kustomization\.yaml:2\)"):
+        edit({"k/kustomization.yaml": entry + "  newTag: v1\n", "k/base/pod.yaml": POD})
+    files = {"k/kustomization.yaml": entry, "k/base/pod.yaml": POD}
+    assert edit(files) == files | {"k/base/pod.yaml": POD.replace(":1}", ":2.0}")}
+    other = {"k/kustomization.yaml": entry + "  newTag: v1\n", "pod.yaml": POD}
+    assert edit(other) == other | {"pod.yaml": POD.replace(":1}", ":2.0}")}
+
+
 def test_named_fields_are_edited_alone() -> None:
     fields = (
         Field("values.yaml", "web.tag"),

@@ -172,3 +172,46 @@ def test_whatever_a_file_holds_it_is_edited_exactly_or_not_at_all(data: bytes, p
     assert edited({path: after}, wanted, EVERYWHERE) == []
     if splices:
         read(after)
+
+
+parts = {
+    "repository": st.sampled_from([IMAGE, OTHER, "*name"]),
+    "tag": st.sampled_from(["v1", "*version", '""']),
+    "digest": st.sampled_from([DIGEST, "*version", '""']),
+}
+
+
+@st.composite
+def shared(draw: st.DrawFn) -> bytes:
+    """Values whose parts are shared by anchors, aliases and merges."""
+    lines = ["version: &version v1", f"name: &name {IMAGE}"]
+    for number in range(draw(st.integers(2, 4))):
+        lines.append(f"k{number}: &k{number}")
+        if number and draw(st.booleans()):
+            lines.append(f"  <<: *k{draw(st.integers(0, number - 1))}")
+        some = draw(st.sets(st.sampled_from(sorted(parts))))
+        lines += [f"  {key}: {draw(parts[key])}" for key in sorted(some)] + ["  end: 0"]
+    return "\n".join(lines).encode()
+
+
+def named_images(value: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The images that a chart reads, by their keys, aliases and merges followed."""
+    return {
+        key: tuple(one.get(part) for part in ("repository", "tag", "digest"))
+        for key, one in value.items()
+        if isinstance(one, dict) and "repository" in one
+    }
+
+
+@given(shared(), wants)
+def test_whatever_is_shared_no_other_image_is_moved_along(data: bytes, wanted: Wanted) -> None:
+    try:
+        before = named_images(read(data)[0])
+        after = named_images(read(applied(data, edited({"f.yaml": data}, wanted, EVERYWHERE)))[0])
+    except (YamlError, EditError):
+        return
+    for key, image in before.items():
+        if image[0] != IMAGE:
+            assert after[key] == image
+        elif any(image[1:]):
+            assert after[key][:2] in {(IMAGE, wanted.tag), (IMAGE, f"{wanted.tag}@{wanted.digest}")}

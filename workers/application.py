@@ -27,7 +27,7 @@ from windlass.errors import (
     SupersededError,
     WaitingError,
 )
-from windlass.health import HealthState, begun, nothing_to_wait_for
+from windlass.health import HEALTHY, HealthState, begun, nothing_to_wait_for
 from windlass.hold import Hold
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
@@ -412,8 +412,17 @@ class ApplicationRun:
             followed=self._newly_followed() if complete else (),
             ended=(self._tip, *self.state.begun) if complete else (self._tip,),
             release=True,
+            settled=self._settled(health) if complete else b"",
             **health,
         )
+
+    def _settled(self, health: HealthNews) -> bytes:
+        """The record of a complete run that changed nothing that has health, as it is where all was healthy before."""
+        if health["turn"] or self._waits_for_health or self._progress.gone or self._progress.record.phase != "Synced":
+            return b""
+        record = msgspec.structs.replace(self._progress.record, health=HEALTHY)
+        record.durations = {**record.durations, "healthy": 0.0}
+        return msgspec.json.encode(record)
 
     def _keep(self) -> None:
         """Keep what was applied, beside the runs."""

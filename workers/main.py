@@ -17,6 +17,7 @@ from redis.asyncio import Redis as AsyncRedis
 from windlass.documents.directory import DocumentDirectory
 from windlass.exposed import exposed
 from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
 from workers.polling import Poller
@@ -128,7 +129,7 @@ async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=SOCKET_SECONDS,
     )
-    redis = AsyncRedis.from_pool(pool)
+    redis = Together.from_pool(pool)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     context = Context(
         settings,
@@ -141,7 +142,13 @@ async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     gc.set_threshold(*COLLECT)
     try:
         async with exposed(settings.host, settings.metrics_port):
-            yield Parts(context, redis, keeper, Sweeper(context, fresh_redis=fresh_redis), Reporter(context))
+            yield Parts(
+                context,
+                AsyncRedis(connection_pool=pool),
+                keeper,
+                Sweeper(context, fresh_redis=fresh_redis),
+                Reporter(context),
+            )
     finally:
         await context.close()
         await redis.aclose()

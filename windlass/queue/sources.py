@@ -90,17 +90,18 @@ class Busy(msgspec.Struct, frozen=True):
 
 class Recorded(NamedTuple):
     """A record of an application's run, as it is published: the objects that were written, ``over`` with the run's last.
-    ``turn``: which turn the application's health is in since."""
+    ``turn``: which turn the application's health is in since. ``settled``: no health is to be found out about this run."""
 
     application: str
     over: bool
     turn: int
     objects: tuple[str, ...]
+    settled: bool = False
 
     @classmethod
     def load(cls, message: bytes) -> Recorded:
         application, over, turn, *objects = message.decode().split("\n")
-        return cls(application, over == "over", int(turn), tuple(objects))
+        return cls(application, over != "more", int(turn), tuple(objects), over == "settled")
 
 
 class SourceQueue:
@@ -266,11 +267,13 @@ class SourceQueue:
         turn: bool = False,
         ended: Sequence[str] = (),
         release: bool = False,
+        settled: bytes = b"",
     ) -> None:
         """Write an application's state, under its lease. ``clean``: it is equal to that source now, and what was asked
         for (``whole``, as the run read it) is done. ``followed``: the sources of which it now reads other paths.
         ``turn``: objects that have health were written, and it is ``health`` now; else that is only kept if none is known.
         ``ended``: the commits of runs all of whose writes are known now. ``release``: the lease ends with it.
+        ``settled``: the run's record as it is if the application is, and therefore stays, healthy.
 
         :raises LeaseLostError: another worker has the application now.
         """
@@ -289,6 +292,7 @@ class SourceQueue:
             turn=turn,
             ended=list(ended),
             release=release,
+            settled=settled.decode(),
         )
         objects: list[str | bytes] = [part for pair in (set_objects or {}).items() for part in pair]
         if not await self._scripts["record"](args=[request, *objects]):

@@ -13,7 +13,7 @@ from workers.aiogit.errors import LimitExceededError, PathError
 from workers.aiogit.model import Change, Limits
 from workers.aiogit.proof import commit_tree
 from workers.aiogit.store import Store
-from workers.aiogit.trees import Difference, Entry, differences, lookup, readable, refusal
+from workers.aiogit.trees import Difference, Entry, differences, readable, refusal
 
 
 class _Folder(NamedTuple):
@@ -41,7 +41,7 @@ def folder_id(store: Store, commit: str, path: str) -> bytes | None:
     """
     oid = commit_tree(store.commit(bytes.fromhex(commit)))
     for part in segments(path):
-        entry = lookup(store.tree(oid), part.encode())
+        entry = store.entry(oid, part.encode())
         if entry is None:
             return None
         reason = refusal(entry) or ("" if entry.is_tree else "is a file")
@@ -58,7 +58,7 @@ def object_id(store: Store, commit: str, path: str) -> bytes | None:
     """
     oid, is_tree = commit_tree(store.commit(bytes.fromhex(commit))), True
     for part in segments(path):
-        entry = lookup(store.tree(oid), part.encode()) if is_tree else None
+        entry = store.entry(oid, part.encode()) if is_tree else None
         if entry is None:
             return None
         oid, is_tree = entry.oid, entry.is_tree
@@ -72,7 +72,7 @@ def file_id(store: Store, commit: str, path: str) -> bytes | None:
         tree = folder_id(store, commit, "/".join(folder))
     except PathError:
         return None
-    entry = lookup(store.tree(tree), name.encode()) if tree is not None else None
+    entry = store.entry(tree, name.encode()) if tree is not None else None
     return None if entry is None or entry.is_tree or refusal(entry) else entry.oid
 
 

@@ -39,7 +39,7 @@ from workers.aiogit.packs import OverBudgetError
 from workers.aiogit.signatures import Signatures
 from workers.aiogit.smart_http import SmartHttp, new_session
 from workers.aiogit.store import Store
-from workers.aiogit.trees import Entry, entries, lookup
+from workers.aiogit.trees import Entry, entries
 from workers.aiogit.unpack import PackStream, unpack_large, unpack_small
 
 log = structlog.get_logger(__name__)
@@ -295,7 +295,7 @@ class GitRepository:
         :raises GitError: the folder is not here.
         """
         with self._suspecting():
-            return lookup(self.store.tree(bytes.fromhex(tree)), name.encode(errors="replace"))
+            return self.store.entry(bytes.fromhex(tree), name.encode(errors="replace"))
 
     def blob(self, oid: str) -> bytes:
         """A file's content.

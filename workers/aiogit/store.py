@@ -21,8 +21,10 @@ import structlog
 
 from workers.aiogit.errors import GitError, IncompleteError, LimitExceededError
 from workers.aiogit.locks import LOCK
+from workers.aiogit.lookups import Lookups
 from workers.aiogit.loose import write_loose
 from workers.aiogit.packs import COMMIT, TREE, OverBudgetError, PackObject
+from workers.aiogit.trees import Entry
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ class Store:
         self._repository = self._open()
         self._trees: OrderedDict[bytes, bytes] = OrderedDict()
         self._tree_bytes = 0
+        self._lookups = Lookups(self.tree)
         self._cache_lock = threading.Lock()  # unpacking may run in a thread
         self._whole: set[str] = set()
         self._pins: dict[str, str] = {}
@@ -78,6 +81,7 @@ class Store:
         self._repository.free()
         self._trees.clear()
         self._tree_bytes = 0
+        self._lookups.clear()
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -125,6 +129,13 @@ class Store:
             raise IncompleteError(f"{oid.hex()} is not a tree")
         self.remember_tree(oid, data)
         return data
+
+    def entry(self, tree: bytes, name: bytes) -> Entry | None:
+        """The entry called ``name`` in the tree with this id; None: there is none.
+
+        :raises IncompleteError: the tree is missing, damaged, or none.
+        """
+        return self._lookups.entry(tree, name)
 
     def remember_tree(self, oid: bytes, data: bytes) -> None:
         """Keep a raw tree in memory: the next push's is compared with it."""

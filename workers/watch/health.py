@@ -107,6 +107,9 @@ class HealthFollower:
         if patient is None:
             return
         now, application = time.monotonic(), self._here[recorded.application]
+        if recorded.settled:
+            patient.stale = True  # read again when something happens
+            return
         written = [key for key in map(ObjectKey.parse, recorded.objects) if self._has_health(application, key)]
         patient.checks.written(written, now)
         if recorded.over:

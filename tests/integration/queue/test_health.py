@@ -23,14 +23,24 @@ class Installation:
         self.redis, self.keeper, self.queue = redis, keeper, SourceQueue(redis, keeper=keeper)
         self.watch: Lease
 
-    async def run(self, *objects: str, health: HealthState | None = None, turn: bool = False) -> None:
+    async def run(
+        self, *objects: str, health: HealthState | None = None, turn: bool = False, settled: bytes = b""
+    ) -> None:
         """A run that recorded these objects."""
         lease = await self.keeper.acquire("application", "shop")
         raw = msgspec.json.encode(RUN)
         entries = dict.fromkeys(objects, b"hash - file")
         fields = {"phase": "Synced", "last": raw.decode()}
         await self.queue.record(
-            lease, "shop", state=fields, set_objects=entries, history=raw, clean="source", health=health, turn=turn
+            lease,
+            "shop",
+            state=fields,
+            set_objects=entries,
+            history=raw,
+            clean="source",
+            health=health,
+            turn=turn,
+            settled=settled,
         )
         await lease.release()
 
@@ -108,6 +118,19 @@ async def test_every_record_names_its_objects_and_the_turn(world: Installation) 
                 message = await channel.get_message(ignore_subscribe_messages=True, timeout=1)
                 heard += [Recorded.load(message["data"])] if message else []
     assert heard == [Recorded("shop", True, 1, ("Deployment.apps/shop/web", "ConfigMap/shop/a"))]
+
+
+@pytest.mark.parametrize(("known", "said"), [(WELL, HEALTHY), (ILL, ""), (None, "")])
+async def test_a_run_that_changed_nothing_of_health_says_healthy_itself_only_where_that_is_known(
+    world: Installation, known: HealthState | None, said: str
+) -> None:
+    if known is not None:
+        assert await world.queue.health(world.watch, "production", "shop", turn=0, health=known)
+    healthy = msgspec.structs.replace(RUN, health=HEALTHY)
+    await world.run("ConfigMap/shop/a", settled=msgspec.json.encode(healthy))
+    last = (await read_state(world.redis, "shop")).last
+    assert last is not None
+    assert [last.health, *(run.health for run in await read_history(world.redis, "shop"))] == [said, said]
 
 
 async def test_health_that_can_not_be_read_is_none(world: Installation) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.unit.aiogit import packing
 from workers.aiogit.errors import CorruptPackError
+from workers.aiogit.lookups import OFTEN, Lookups
 from workers.aiogit.trees import Entry, differences, entries, lookup, readable, refusal
 
 names = st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name and b"/" not in name)
@@ -40,6 +41,16 @@ def test_every_name_is_looked_up_and_no_other(tree):
     for name, expected in tree.items():
         assert value(lookup(raw(tree), name)) == expected
     assert lookup(raw(tree), b"not there") is None
+
+
+@given(trees)
+def test_a_folder_that_is_asked_often_answers_as_before(tree):
+    data, read = raw(tree), []
+    lookups = Lookups(lambda oid: read.append(oid) or data)
+    for _ in range(2 * OFTEN):
+        for name in [*tree, b"not there"]:
+            assert lookups.entry(b"id", name) == lookup(data, name)
+    assert len(read) == OFTEN + 1
 
 
 def test_an_id_that_looks_like_a_name_is_not_taken_for_one():

@@ -1,8 +1,14 @@
 -- An application's state, written only by who holds its lease, which ends with it where asked. Watchers hear of it, a line each: the application, whether
--- its run is over, the turn that its health is in, and the objects that were recorded.
+-- its run is over (and settled: its record says what came of it), the turn that its health is in, and the objects that were recorded.
 local r = cjson.decode(ARGV[1])
 if redis.call('GET', lease_key('application', r.name)) ~= r.token then return 0 end
 local key = app_key(r.name)
+-- Nothing that has health was written, and all is healthy: the record says so itself, and nobody needs to look.
+local settled = r.settled ~= '' and string.find(text(redis.call('GET', key .. ':health')), '"status":"Healthy"', 1, true) ~= nil
+if settled then
+  r.state.last = r.settled
+  if r.history ~= '' then r.history = r.settled end
+end
 for field, value in pairs(r.state) do redis.call('HSET', key, field, value) end
 for i = 2, #ARGV, 2 do redis.call('HSET', key .. ':objects', ARGV[i], ARGV[i + 1]) end
 for _, name in ipairs(r.drop) do redis.call('HDEL', key .. ':objects', name) end
@@ -25,7 +31,7 @@ if r.turn then
 elseif r.health ~= '' then
   redis.call('SET', key .. ':health', r.health, 'NX')
 end
-local heard = {r.name, r.history ~= '' and 'over' or 'more', number(redis.call('HGET', key, 'turn'))}
+local heard = {r.name, settled and 'settled' or r.history ~= '' and 'over' or 'more', number(redis.call('HGET', key, 'turn'))}
 for i = 2, #ARGV, 2 do heard[#heard + 1] = ARGV[i] end
 if r.release then redis.call('DEL', lease_key('application', r.name)) end
 if #heard > 3 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end

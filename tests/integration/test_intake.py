@@ -496,7 +496,8 @@ class TestHostileBodies:
         assert (
             await Raw(process.url).send(HEAD + "Content-Length: 100\r\n\r\n", lambda: b"{", pieces=1, seconds=0.5) == 0
         )
-        assert await Raw(process.url).send(CHUNKED, lambda: b"zz\r\n", pieces=1) == 400
+        # Refused at once, or, where it came after the head, given up as what never arrived.
+        assert await Raw(process.url).send(CHUNKED, lambda: b"zz\r\n", pieces=1) in (400, 408)
         assert await self.still_works(process)
 
     @staticmethod

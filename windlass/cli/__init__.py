@@ -23,7 +23,9 @@ COMMANDS = {
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
     "rollback": "windlass.cli.back",
+    "build": "windlass.cli.build",
     "deploy": "windlass.cli.push",
+    "ship": "windlass.cli.build",
     "delete": "windlass.cli.act",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from windlass.documents.promotion import BRANCH_WORDS, Promotion, filled
+from windlass.documents.promotion import Promotion, branch_of, filled
 from windlass.forges.pulls import hidden
 from windlass.queue.promotions import Image
 
@@ -19,7 +19,6 @@ _MARKER = re.compile(
     r"\[//\]: # \(windlass promotion=(?P<promotion>[a-z0-9-]{1,63}) "
     r"image=(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})@(?P<digest>(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?)\)"
 )
-_UNSAFE_IN_REF = re.compile(r"\.lock(?=/|\Z)|\.\.+|\A\.|\.\Z")
 CONFLICT = "windlass conflict"
 REASON = "windlass reason"
 
@@ -39,10 +38,8 @@ def words(promotion: Promotion, image: Image, previous: str = "") -> dict[str, s
 
 
 def branch(promotion: Promotion, image: Image) -> str:
-    """The branch that proposes the image. A tag may hold what a ref may not (``..``, ``.lock``): that becomes a hyphen."""
-    known = words(promotion, image)
-    safe = {word: _UNSAFE_IN_REF.sub("-", known[word]) for word in BRANCH_WORDS}
-    return filled(promotion.spec.pull_request.branch, safe)
+    """The branch that proposes the image."""
+    return branch_of(promotion, image.tag)
 
 
 def is_per_image(promotion: Promotion) -> bool:

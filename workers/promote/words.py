@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from windlass.documents.promotion import Promotion, branch_of, filled
 from windlass.forges.pulls import hidden
 from windlass.queue.promotions import Image
+from workers.promote.aftermath import Standing
 
 LONGEST_TITLE = 250
 SHOWN_EDITS = 50
@@ -21,6 +22,7 @@ _MARKER = re.compile(
 )
 CONFLICT = "windlass conflict"
 REASON = "windlass reason"
+OUTCOME = "windlass outcome"
 
 
 def words(promotion: Promotion, image: Image, previous: str = "") -> dict[str, str]:
@@ -98,6 +100,32 @@ def proposed(promotion: str, text: str) -> Image | None:
 def conflict(edits: Sequence[str]) -> str:
     shown = "\n".join(f"- {_code(edit)}" for edit in edits[:SHOWN_EDITS])
     return f"What was pushed to this branch conflicts with the newest image; nothing was changed.\n\n{shown}"
+
+
+_STAGES = {
+    "waiting": "waits",
+    "applied": "applied, not healthy yet",
+    "healthy": "healthy",
+    "degraded": "**applied, but degraded**",
+    "failed": "**not applied**",
+}
+
+
+def outcome(promotion: Promotion, image: Image, merge: str, found: Sequence[Standing], last: str = "") -> str:
+    """What a merged pull request is told of the clusters. Nothing in it changes unless what happened does."""
+    rows = ["| Application | Cluster | |", "|---|---|---|"]
+    for one in found[:SHOWN_EDITS]:
+        at = f" at {_code(one.revision[:10])}" if one.revision and one.stage != "failed" else ""
+        why = f": {_code(one.why)}" if one.why else ""
+        rows.append(f"| {_code(one.application)} | {_code(one.cluster)} | {_STAGES[one.stage]}{at}{why} |")
+    if len(found) > SHOWN_EDITS:
+        rows.append(f"| and {len(found) - SHOWN_EDITS} more | | |")
+    by = f", merged as {_code(merge[:10])}" if merge else ""
+    return "\n\n".join(filter(None, (f"{_code(reference(promotion, image))}{by}:", "\n".join(rows), last)))
+
+
+def overtaken(newer: Image) -> str:
+    return f"{_code(newer.tag)} is promoted now; what becomes of this one is not followed any more."
 
 
 def _code(text: str) -> str:

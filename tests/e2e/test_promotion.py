@@ -154,6 +154,13 @@ def test_from_a_published_image_to_the_cluster_by_one_pull_request(pipeline: Pip
     time.sleep(1)
     assert pipeline.pulls() == []
 
+    back = pipeline.windlass.run("rollback", pipeline.name, "--pull-request")
+    assert back.returncode == 0, back.stderr
+    (pull,) = pipeline.pulls()
+    assert f"{pull['html_url']} takes" in back.stdout
+    pipeline.forge.merge(pipeline.name, pull["number"])
+    until(lambda: pipeline.image() == f"{IMAGE}:1.0.0", show=lambda: pipeline.windlass.log("worker")[-4000:])
+
 
 def test_closed_without_a_merge_means_no_until_a_newer_image(pipeline: Pipeline) -> None:
     pipeline.publish("2.0.0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.integration.promote.test_propose import shop
 from tests.integration.promote.test_story import story
 
-__all__ = ["story"]
+__all__ = ["shop", "story"]

@@ -100,6 +100,7 @@ class Story:
             "manifests",
             url=self.repository.clone_url,
             forge="gitea",
+            credentials={"token": {"env": "GITEA_TOKEN"}},
             pullRequests={"token": {"env": "GITEA_TOKEN"}},
         )
         made = document("Promotion", name, image=IMAGE, target={"repository": "manifests"}, **spec)

@@ -54,7 +54,13 @@ class Parts(NamedTuple):
     async def watch(self) -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
-        await Watcher(self.context, Automatic(self.context, self.reporter).health_changed).run()
+        automatic, follower = Automatic(self.context, self.reporter), Follower(self.context)
+
+        async def health_changed(application: str) -> None:
+            await automatic.health_changed(application)
+            await follower.health_changed(application)
+
+        await Watcher(self.context, health_changed).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:

@@ -25,6 +25,7 @@ from workers.promote.follow import Follower
 from workers.promote.proposer import Proposer
 from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
+from workers.registry.poller import RegistryPoller
 from workers.report import Reporter
 from workers.rollback import Automatic
 from workers.services import kept_running, stop
@@ -94,6 +95,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 sweeper.documents,
                 reporter.run,
                 Poller(context).run,
+                RegistryPoller(context).run,
                 Follower(context).run,
                 parts.watch,
             ],

@@ -102,6 +102,8 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
         yield from registry.violations(document.spec)
         for index, ref in enumerate(document.spec.secrets):
             yield from _secret(ref, ("secrets", index))
+        if document.spec.credentials is not None:
+            yield from _secret(document.spec.credentials.password, ("credentials", "password"))
     else:
         yield from _application(document)
 

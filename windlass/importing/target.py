@@ -134,7 +134,7 @@ def written(document: Repository | Cluster | Application) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": type(document).__name__,
         "metadata": {"name": document.name},
-        "spec": msgspec.to_builtins(document.spec),
+        "spec": {field: value for field, value in msgspec.to_builtins(document.spec).items() if value != {}},
     }
 
 

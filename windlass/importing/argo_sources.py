@@ -163,17 +163,18 @@ def kustomize(options: Fields) -> KustomizeOptions:
     without, templates = options.flag("labelWithoutSelector"), options.flag("labelIncludeTemplates")
     if labels and not without:
         options.wrong("Windlass puts labels on objects and pod templates, not into selectors", "commonLabels")
-    elif labels and not templates:
-        options.wrong("Windlass puts labels on pod templates, too", "commonLabels")
+    objects_only = bool(without) and not templates
     return KustomizeOptions(
         namespace=options.text("namespace"),
         name_prefix=options.text("namePrefix"),
         name_suffix=options.text("nameSuffix"),
-        labels=labels,
+        labels={} if objects_only else labels,
         annotations=options.strings("commonAnnotations"),
         images=tuple(found),
         components=options.texts("components"),
-        patches=overlays.patches(options.items("patches")) + overlays.replicas(options.items("replicas")),
+        patches=overlays.patches(options.items("patches"))
+        + overlays.replicas(options.items("replicas"))
+        + overlays.metadata(labels if objects_only else {}, {}),
     )
 
 

@@ -203,20 +203,18 @@ class Flux:
 
 
 def _overlay(spec: Fields) -> KustomizeOptions | None:
-    metadata = spec.below("commonMetadata")
+    common = spec.below("commonMetadata")
     spec.lost("patchesJson6902", "an older way to say patches: write them as patches")
     options = KustomizeOptions(
         namespace=spec.text("targetNamespace"),
         name_prefix=spec.text("namePrefix"),
         name_suffix=spec.text("nameSuffix"),
-        labels=metadata.strings("labels"),
-        annotations=metadata.strings("annotations"),
         images=overlays.images(spec.items("images")),
         components=spec.texts("components"),
-        patches=overlays.patches(spec.items("patches")) + overlays.strategic(spec.values("patchesStrategicMerge")),
+        patches=overlays.patches(spec.items("patches"))
+        + overlays.strategic(spec.values("patchesStrategicMerge"))
+        + overlays.metadata(common.strings("labels"), common.strings("annotations")),
     )
-    if options.labels:
-        metadata.note("labels", "pod templates get them, too")
     return None if options.empty else options
 
 

@@ -52,6 +52,15 @@ def strategic(said: list[object]) -> tuple[KustomizePatch, ...]:
     return tuple(KustomizePatch(one if isinstance(one, str) else json.dumps(one)) for one in said)
 
 
+def metadata(labels: dict[str, str], annotations: dict[str, str]) -> tuple[KustomizePatch, ...]:
+    """Labels and annotations of the objects alone, as a patch of all of them: kustomize's own fields reach pod templates."""
+    added = {"labels": labels, "annotations": annotations}
+    if not any(added.values()):
+        return ()
+    body = {"apiVersion": "v1", "kind": "Any", "metadata": {"name": "any", **{k: v for k, v in added.items() if v}}}
+    return (KustomizePatch(json.dumps(body), {"kind": ".*"}),)
+
+
 def replicas(said: list[Fields]) -> tuple[KustomizePatch, ...]:
     """`replicas` by name, as patches of what can be scaled."""
     found = []

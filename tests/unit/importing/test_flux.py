@@ -47,6 +47,12 @@ def test_a_kustomization_of_a_git_repository() -> None:
     assert lost(result) == {}
 
 
+METADATA = (
+    '{"apiVersion": "v1", "kind": "Any", "metadata": '
+    '{"name": "any", "labels": {"team": "shop"}, "annotations": {"on-call": "shop"}}}'
+)
+
+
 def test_what_a_kustomization_lays_over_its_folder() -> None:
     spec = """
     targetNamespace: shop
@@ -69,15 +75,14 @@ def test_what_a_kustomization_lays_over_its_folder() -> None:
         "namespace": "shop",
         "namePrefix": "prod-",
         "nameSuffix": "-1",
-        "labels": {"team": "shop"},
-        "annotations": {"on-call": "shop"},
         "images": [{"name": "podinfo", "newName": "registry.example.com/podinfo", "newTag": "6.5.0"}],
         "components": ["../tls"],
         "patches": [
             {
                 "patch": "- {op: add, path: /spec/replicas, value: 3}\n",
                 "target": {"kind": "Deployment", "name": "podinfo"},
-            }
+            },
+            {"patch": METADATA, "target": {"kind": ".*"}},  # pod templates don't get them
         ],
     }
     assert made["destination"] == {

@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import structlog
-from redis import Redis
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
 from windlass.documents.directory import DocumentDirectory
 from windlass.exposed import exposed
 from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.queue.connections import connect, connect_async
 from windlass.settings import Settings
 from workers.context import Context
 from workers.polling import Poller
@@ -71,7 +70,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
         proposer = Proposer(context.repositories, context.secrets)
         promoter = Promoter(context, proposer)
-        connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
+        connection = connect(str(settings.redis_url), connect_seconds=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
@@ -121,14 +120,13 @@ async def _watch(settings: Settings) -> None:
 @asynccontextmanager
 async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     assert settings.redis_url is not None
-    pool = BlockingConnectionPool.from_url(
+    redis = connect_async(
         settings.redis_url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=None,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
+        seconds=SOCKET_SECONDS,
+        connect_seconds=SOCKET_SECONDS,
+        connections=REDIS_CONNECTIONS,
+        wait=None,
     )
-    redis = AsyncRedis.from_pool(pool)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     context = Context(
         settings,

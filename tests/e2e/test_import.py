@@ -1,4 +1,4 @@
-"""What Argo CD and Flux were told, imported and really reconciled: the objects that `kustomize build` and `helm template` give."""
+"""What Argo CD and Flux were told, imported and really reconciled: what `kustomize build` and `helm template` give."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import pytest
 import yaml
 
 from tests.parts.build import binary
-from tests.parts.cluster import Cluster
 from tests.parts.git_http import GitHttp
 from tests.parts.redis_server import RedisServer
 from tests.parts.waiting import until
@@ -58,7 +57,6 @@ class Migrated:
         program("helm", "repo", "index", str(charts), home=folder)
         path = os.pathsep.join([*(str(binary(one).parent) for one in ("helm", "kustomize")), os.environ["PATH"]])
         self.windlass = Windlass(folder / "windlass", self.redis.url, PATH=path, WINDLASS_CHARTS=self.charts_url)
-        self.cluster = Cluster(folder, str(kubeconfig), nodes=0)
         self.said = ""
 
     def start(self) -> None:
@@ -104,11 +102,17 @@ class Migrated:
 
     def found(self, place: str) -> Objects:
         """What is in a namespace, of the kinds that the manifests have."""
+        return asyncio.run(self._found(f"{self.name}-{place}"))
+
+    async def _found(self, namespace: str) -> Objects:
         found: Objects = {}
-        for kind, api in KINDS.items():
-            answer = self.cluster.get(f"/{api}/namespaces/{self.name}-{place}/{kind.lower()}s")
-            assert answer is not None
-            found |= {(kind, one["metadata"]["name"]): one for one in answer["items"]}
+        client = await connect(Document("demo", ClusterSpec(kubeconfig=str(self.kubeconfig))), Secrets())
+        try:
+            for kind, api in KINDS.items():
+                answer = (await client.request("GET", f"/{api}/namespaces/{namespace}/{kind.lower()}s")).json()
+                found |= {(kind, one["metadata"]["name"]): one for one in answer["items"]}
+        finally:
+            await client.close()
         found.pop(("ConfigMap", "kube-root-ca.crt"), None)
         return found
 
@@ -162,17 +166,18 @@ def migrated(parts_folder: Path, kubeconfig: Path) -> Iterator[Migrated]:
         yield made
 
 
-def same(migrated: Migrated, place: str, wanted: Objects) -> None:
-    """Wait until a namespace has exactly the objects that are wanted, and all that is wanted of each."""
+def same(migrated: Migrated, place: str, wanted: Objects) -> Objects:
+    """Wait until a namespace has exactly the objects that are wanted, and all that is wanted of each; what is there."""
+    live: Objects = {}
+
+    def equal() -> bool:
+        live.clear()
+        live.update(migrated.found(place))
+        return set(live) == set(wanted) and all(holds(live[key], one) for key, one in wanted.items())
+
     assert wanted
-    until(lambda: set(migrated.found(place)) == set(wanted), show=lambda: migrated.windlass.log("worker")[-4000:])
-    live = migrated.found(place)
-    for key, object_ in wanted.items():
-        until(
-            lambda key=key, one=object_: holds(migrated.found(place)[key], one),
-            seconds=10,
-            show=lambda key=key: str(live[key]),
-        )  # type: ignore[misc]
+    until(equal, show=lambda: f"{live}\n{wanted}\n{migrated.windlass.log('worker')[-4000:]}")
+    return live
 
 
 def test_argo_cd_a_folder_of_manifests(migrated: Migrated) -> None:
@@ -227,8 +232,7 @@ def test_flux_a_kustomization(migrated: Migrated) -> None:
     wanted = migrated.built(folder)
     for one in wanted.values():
         one["metadata"]["annotations"] = {"team": "web"}
-    same(migrated, "webapp", wanted)
-    template = migrated.found("webapp")["Deployment", "webapp"]["spec"]["template"]
+    template = same(migrated, "webapp", wanted)["Deployment", "webapp"]["spec"]["template"]
     assert "annotations" not in template["metadata"]
 
 

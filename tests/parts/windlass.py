@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO
 
 import yaml
-from redis.asyncio import Redis
 
 from tests.parts.process import die_with_parent, free_port
 from windlass.documents.types import source_id
+from windlass.queue.connections import connect_async
 from windlass.state import ApplicationState, RunRecord, read_state
 
 API_VERSION = "windlass.dev/v1alpha1"
@@ -149,7 +149,7 @@ class Windlass:
         return asyncio.run(self._settled(heads))
 
     async def _settled(self, heads: Mapping[str, str]) -> bool:
-        async with Redis.from_url(self.environment["REDIS_URL"]) as redis:
+        async with connect_async(self.environment["REDIS_URL"], connect_seconds=5) as redis:
             pipeline = redis.pipeline(transaction=False)
             for name in heads:
                 key = f"windlass:source:{source_id(name, 'refs/heads/main')}"
@@ -163,7 +163,7 @@ class Windlass:
         )
 
     async def _state(self, name: str) -> ApplicationState:
-        async with Redis.from_url(self.environment["REDIS_URL"]) as redis:
+        async with connect_async(self.environment["REDIS_URL"], connect_seconds=5) as redis:
             return await read_state(redis, name)
 
     def log(self, name: str = "") -> str:

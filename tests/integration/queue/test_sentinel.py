@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tests.parts.sentinel import SentinelRedis
@@ -26,51 +27,45 @@ def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelRedis
         made.stop()
 
 
-def again(command: Callable[[], object]) -> bool:
-    """Did it work? Right after a fail-over it may not, once."""
+def works(command: Callable[[], object]) -> bool:
+    """Right after a fail-over it may not."""
     try:
-        command()
+        return bool(command())
     except RedisError:
         return False
-    return True
 
 
-async def again_async(redis: object, *command: str) -> None:
+async def written(redis: Redis, name: str, value: str) -> None:
+    """Set a value, tried again for as long as there is no master."""
     async with asyncio.timeout(30):
         while True:
             try:
-                await redis.execute_command(*command)  # type: ignore[attr-defined]
+                await redis.set(name, value)
             except RedisError:
                 await asyncio.sleep(0.05)
             else:
                 return
 
 
-async def test_clients_of_both_kinds_and_the_dashboard_follow_the_master(sentinel: SentinelRedis) -> None:
-    """First to where a master was told to step down, which still answers; then from one that is dead."""
+@pytest.mark.parametrize("move", ["start", "demote_master", "kill_master"])
+async def test_clients_of_both_kinds_and_the_dashboard_find_the_master(sentinel: SentinelRedis, move: str) -> None:
+    """Also after it was told to step down, and still answers; and after it died."""
     blocking = connect(sentinel.url, seconds=2, connect_seconds=2)
     redis = connect_async(sentinel.url, seconds=2, connect_seconds=2, connections=2, wait=5)
     page = make_dashboard_app(sentinel.url).test_client()
     try:
-        for step, move in enumerate((lambda: None, sentinel.demote_master, sentinel.kill_master)):
-            await asyncio.to_thread(move)
-            until(lambda: again(lambda step=step: blocking.set("blocking", step)))  # type: ignore[misc]
-            await again_async(redis, "SET", "async", str(step))
-            assert (blocking.get("async"), await redis.get("blocking")) == (str(step).encode(),) * 2
-            assert int(blocking.info("replication")["role"] == "master")
-            until(lambda: page.get("/queues.json").status_code == 200 if _page(page) else False)
+        blocking.set("before", move)
+        await redis.set("before", move)
+        if move != "start":
+            await asyncio.to_thread(getattr(sentinel, move))
+        until(lambda: works(lambda: blocking.set("blocking", move)))
+        await written(redis, "async", move)
+        assert [blocking.get("async"), await redis.get("blocking")] == [move.encode()] * 2
+        assert blocking.info("replication")["role"] == "master"
+        until(lambda: works(lambda: page.get("/0/data/queues.json").status_code == 200))
     finally:
         blocking.close()
         await redis.aclose()
-
-
-def _page(page: object) -> bool:
-    """Did the dashboard answer at all? Its client raises what the application raises."""
-    try:
-        page.get("/queues.json")  # type: ignore[attr-defined]
-    except RedisError:
-        return False
-    return True
 
 
 async def test_no_more_connections_than_allowed(sentinel: SentinelRedis) -> None:

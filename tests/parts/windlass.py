@@ -221,8 +221,8 @@ def _end(processes: Sequence[subprocess.Popen[bytes] | None]) -> None:
 class Dashboard:
     """rq-dashboard on an installation's queue."""
 
-    def __init__(self, windlass: Windlass) -> None:
-        self._windlass, self.port = windlass, free_port()
+    def __init__(self, windlass: Windlass, *options: str) -> None:
+        self._windlass, self._options, self.port = windlass, options, free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -230,7 +230,7 @@ class Dashboard:
         return f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self) -> Dashboard:
-        self._process = self._windlass.spawn("dashboard", "--port", str(self.port))
+        self._process = self._windlass.spawn("dashboard", "--port", str(self.port), *self._options)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import structlog
-from redis import Redis
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
 from windlass.documents.directory import DocumentDirectory
 from windlass.exposed import exposed
 from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.queue.connections import connect, connect_async
 from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
@@ -79,7 +78,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
         proposer = Proposer(context.repositories, context.secrets)
         promoter = Promoter(context, proposer)
-        connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
+        connection = connect(str(settings.redis_url), connect_seconds=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
@@ -130,14 +129,14 @@ async def _watch(settings: Settings) -> None:
 @asynccontextmanager
 async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     assert settings.redis_url is not None
-    pool = BlockingConnectionPool.from_url(
+    blocking = connect_async(
         settings.redis_url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=None,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
+        seconds=SOCKET_SECONDS,
+        connect_seconds=SOCKET_SECONDS,
+        connections=REDIS_CONNECTIONS,
+        wait=None,
     )
-    redis = Together.from_pool(pool)
+    redis = Together.from_pool(blocking.connection_pool)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     context = Context(
         settings,
@@ -152,7 +151,7 @@ async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
         async with exposed(settings.host, settings.metrics_port):
             yield Parts(
                 context,
-                AsyncRedis(connection_pool=pool),
+                blocking,
                 keeper,
                 Sweeper(context, fresh_redis=fresh_redis),
                 Reporter(context),

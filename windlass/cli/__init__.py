@@ -17,6 +17,7 @@ COMMANDS = {
     "watcher": "windlass.cli.run",
     "dashboard": "windlass.cli.run",
     "check": "windlass.cli.check",
+    "import": "windlass.cli.convert",
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
     "diff": "windlass.cli.diff",
@@ -39,7 +40,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: Any = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name])
+        command: Any = getattr(module, {"import": "convert"}.get(cmd_name, cmd_name))
         assert isinstance(command, click.Command)
         return command
 

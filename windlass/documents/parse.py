@@ -66,7 +66,7 @@ def parse_documents(data: bytes, file: str) -> Read:
                 read.documents.append((_document(parsed.value), parsed.line))
             except _InvalidError as error:
                 for path, message in error.problems:
-                    line, field = parsed.line_of(path), _dotted(path)
+                    line, field = parsed.line_of(path), dotted(path)
                     read.errors.append(DocumentError(message, file=file, line=line, field=field))
     except YamlError as error:
         return Read([], [DocumentError(error.message, file=file, line=error.line)])
@@ -165,7 +165,8 @@ def _shown(value: Any) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _dotted(path: Path) -> str:
+def dotted(path: Path) -> str:
+    """A path as people write it: spec.sources[0].path."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step[:63]}" if text else step[:63]

@@ -17,6 +17,7 @@ COMMANDS = {
     "watcher": "windlass.cli.run",
     "dashboard": "windlass.cli.run",
     "check": "windlass.cli.check",
+    "crds": "windlass.cli.crds",
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
     "diff": "windlass.cli.diff",

@@ -176,12 +176,14 @@ def _credentials(credentials: Credentials, url: str) -> Iterator[tuple[Path, str
 
 
 def _secret(ref: SecretRef, path: Path) -> Iterator[tuple[Path, str]]:
-    if (ref.env is None) == (ref.file is None):
+    if sum(way is not None for way in (ref.env, ref.file, ref.secret)) != 1:
         yield path, "expected exactly one of env and file"
     elif ref.env is not None and not syntax.valid_variable(ref.env):
         yield (*path, "env"), "expected the name of an environment variable"
     elif ref.file is not None and not syntax.valid_file(ref.file):
         yield (*path, "file"), "expected the path of a file"
+    elif ref.secret is not None and not syntax.valid_secret_key(ref.secret.name, ref.secret.key):
+        yield (*path, "secret"), "expected the name of a Secret, and of one of its keys"
 
 
 def _cluster(document: Cluster) -> Iterator[tuple[Path, str]]:

@@ -1,6 +1,7 @@
 """What a custom resource's status says. Pure data; the schema of the CustomResourceDefinitions comes from here.
 
-The conditions are kstatus' (kubernetes-sigs/cli-utils, pkg/kstatus/README.md): Ready is what it says; Reconciling and Stalled are True only while something goes on, or can't go on without a person.
+The conditions are kstatus' (kubernetes-sigs/cli-utils, pkg/kstatus/README.md): Ready is what it says; Reconciling and Stalled are
+True only while something goes on, or can't go on without a person.
 """
 
 from __future__ import annotations

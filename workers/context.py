@@ -15,6 +15,7 @@ from windlass.documents.directory import DocumentDirectory
 from windlass.documents.health import HealthRule
 from windlass.documents.types import Application, Cluster, Repository
 from windlass.errors import WindlassError
+from windlass.feed import Feed
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.sealed import SealingKeys
 from windlass.secrets import Secrets
@@ -102,10 +103,11 @@ class Context:
         queue: SourceQueue,
         leases: LeaseKeeper,
         secret_key: bytes,
+        feed: Feed | None = None,
     ) -> None:
-        self.settings, self.directory = settings, directory
+        self.settings, self.directory, self.feed = settings, directory, feed
         self.redis, self.queue, self.leases, self.secret_key = redis, queue, leases, secret_key
-        self.secrets = Secrets()
+        self.secrets = Secrets(feed.secrets if feed is not None else None)
         keys = settings.keep_keys()
         self.keeping = Keeping(KeptSets(redis, SealingKeys(keys))) if keys else None
         self.catalog: Catalog = directory.load()
@@ -169,6 +171,11 @@ class Context:
         except WindlassError as error:
             log.warning("cluster.unreachable", cluster=document.name, error=str(error))
 
+    async def hear(self) -> None:
+        """Follow the custom resources that the watcher hands on, where the settings say so."""
+        if self.feed is not None:
+            await self.feed.follow()
+
     async def tidy(self) -> None:
         """Pack what the fetches left behind, now and then; a store that needs nothing is left alone."""
         while True:
@@ -180,6 +187,8 @@ class Context:
                     log.warning("git.not_tidied", error=str(error))
 
     async def close(self) -> None:
+        if self.feed is not None:
+            await self.feed.close()
         if self.keeping is not None:
             await self.keeping.close()
         await self.repositories.close()

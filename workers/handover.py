@@ -56,9 +56,10 @@ class Handover:
                 return {i.key: ObjectError(str(i.key), "", 0, message, retry=True) for i in leaving}
         held = {}
         for item in leaving:
-            if (other := self._waiting.get(item.key)) is not None and _meets(other, application):
+            asking = self._waiting.get(item.key)
+            if asking is not None and _meets(asking, application):
                 message = (
-                    f"stays for now: application {other.name} wants it, and waits for `windlass sync {other.name}`"
+                    f"stays for now: application {asking.name} wants it, and waits for `windlass sync {asking.name}`"
                 )
                 held[item.key] = ObjectError(str(item.key), "", 0, message, retry=True)
                 continue

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import structlog
 from redis.asyncio import Redis as AsyncRedis
 
-from windlass.documents.directory import DocumentDirectory
 from windlass.exposed import exposed
+from windlass.feed import documents_of
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.queue.connections import connect, connect_async
 from windlass.queue.together import Together
@@ -88,6 +88,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
             services=[
                 context.warm,
                 context.tidy,
+                context.hear,
                 Tidier(context).run,
                 sweeper.sweep,
                 sweeper.retry,
@@ -115,7 +116,8 @@ async def _watch(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     async with _parts(settings, fresh_redis=False) as parts:
-        services = (parts.context.warm, parts.sweeper.sweep, parts.sweeper.documents, parts.reporter.run, parts.watch)
+        context, sweeper = parts.context, parts.sweeper
+        services = (context.warm, context.hear, sweeper.sweep, sweeper.documents, parts.reporter.run, parts.watch)
         parts.keeper.start()
         log.info("watcher.ready")
         running = [asyncio.create_task(kept_running(service)) for service in services]
@@ -138,13 +140,15 @@ async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     )
     redis = Together.from_pool(blocking.connection_pool)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
+    directory, feed = await documents_of(settings, redis)
     context = Context(
         settings,
-        DocumentDirectory(settings.documents),
+        directory,
         redis=redis,
         queue=SourceQueue(redis, queue_name=settings.queue, keeper=keeper),
         leases=keeper,
         secret_key=settings.secret_key(),
+        feed=feed,
     )
     gc.set_threshold(*COLLECT)
     try:

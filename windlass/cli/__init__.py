@@ -18,6 +18,7 @@ COMMANDS = {
     "dashboard": "windlass.cli.run",
     "check": "windlass.cli.check",
     "import": "windlass.cli.convert",
+    "crds": "windlass.cli.crds",
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
     "diff": "windlass.cli.diff",

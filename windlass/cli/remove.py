@@ -10,9 +10,9 @@ import click
 from windlass import logs
 from windlass.cli.shared import connect, no_application, redis_url
 from windlass.documents.catalog import Catalog
-from windlass.documents.directory import DocumentDirectory
 from windlass.documents.types import Cluster
 from windlass.errors import WindlassError
+from windlass.feed import documents_of
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
 from workers.context import Context
@@ -45,13 +45,15 @@ async def working(settings: Settings) -> AsyncIterator[Context]:
     async with connect(settings) as (redis, _, _):
         keeper = LeaseKeeper(redis, redis_url(settings), seconds=settings.lease_seconds)
         queue = SourceQueue(redis, queue_name=settings.queue, keeper=keeper)
+        directory, feed = await documents_of(settings, redis)
         context = Context(
             settings,
-            DocumentDirectory(settings.documents),
+            directory,
             redis=redis,
             queue=queue,
             leases=keeper,
             secret_key=settings.secret_key(),
+            feed=feed,
         )
         keeper.start()
         try:

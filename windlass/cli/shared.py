@@ -41,7 +41,7 @@ async def connect(settings: Settings) -> AsyncIterator[tuple[Redis, SourceQueue,
     """
     from redis.exceptions import RedisError
 
-    from windlass.documents.directory import DocumentDirectory
+    from windlass.feed import documents_of, no_secrets
     from windlass.queue import SourceQueue
     from windlass.queue.connections import connect_async
 
@@ -49,7 +49,8 @@ async def connect(settings: Settings) -> AsyncIterator[tuple[Redis, SourceQueue,
     redis = connect_async(url, seconds=REDIS_SECONDS, connect_seconds=REDIS_SECONDS)
     try:
         await redis.ping()
-        yield redis, SourceQueue(redis, queue_name=settings.queue), DocumentDirectory(settings.documents).load()
+        directory, _ = await documents_of(settings, redis, no_secrets)
+        yield redis, SourceQueue(redis, queue_name=settings.queue), directory.load()
     except RedisError as error:
         told = "" if settings.redis_url else f" (by {announced.file(settings)}, of a `windlass up`)"
         raise WindlassError(no_answer(url, error) + told) from None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from windlass.documents.limits import refuse_destination
+from windlass.documents.limits import refuse_destination, refuse_follower
 from windlass.documents.ordering import cycle_message, cycles, dependencies
 from windlass.documents.promotions import PromotionView, promoting
 from windlass.documents.registry import Registry
@@ -36,6 +36,7 @@ class Placed(NamedTuple):
     document: Document
     file: str
     line: int
+    namespace: str = ""  # of a custom resource whose namespace limits it
 
 
 class Catalog(NamedTuple):
@@ -51,6 +52,7 @@ class Catalog(NamedTuple):
     digest: str
     promotions: dict[str, PromotionView]  # by the queue's name
     registries: dict[str, Registry]
+    namespaces: dict[str, str]  # by application, where it is a namespace's
 
     @property
     def queued(self) -> dict[str, SourceView | PromotionView]:
@@ -58,8 +60,10 @@ class Catalog(NamedTuple):
         return {**self.sources, **self.promotions}
 
     def limits_of(self, application: Application) -> tuple[Limits, ...]:
-        """The limits of every repository that the application follows: all of them hold."""
-        followed = (self.repositories[source.repository].spec.limits for source in application.spec.sources)
+        """The limits of every repository that the application follows, and those of its namespace: all of them hold."""
+        followed = [self.repositories[source.repository].spec.limits for source in application.spec.sources]
+        if namespace := self.namespaces.get(application.name):
+            followed.append(Limits(namespaces=(namespace,)))
         return tuple(limits for limits in followed if limits is not None)
 
 
@@ -75,11 +79,14 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
             problems.append(DocumentError(message, file=item.file, line=item.line, field="metadata.name"))
     documents = list(named.values())
     repositories = {i.document.name: i.document for i in documents if isinstance(i.document, Repository)}
+    owners = {i.document.name: i.namespace for i in documents if isinstance(i.document, Repository)}
     clusters = {i.document.name: i.document for i in documents if isinstance(i.document, Cluster)}
     applications: dict[str, Application] = {}
     for item in documents:
         if isinstance(item.document, Application):
             missing = list(_missing(item.document, repositories, clusters))
+            if item.namespace:
+                missing += _not_offered(item.document, item.namespace, repositories, owners)
             problems += [
                 DocumentError(message, file=item.file, line=item.line, field=field) for field, message in missing
             ]
@@ -100,6 +107,7 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
         _digest(i.document for i in documents),
         promoted.promotions,
         promoted.registries,
+        {i.document.name: i.namespace for i in documents if i.namespace and isinstance(i.document, Application)},
     )
 
 
@@ -115,6 +123,19 @@ def _missing(
                 yield ".".join(("spec", *map(str, path))), message
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
+
+
+def _not_offered(
+    application: Application, namespace: str, repositories: dict[str, Repository], owners: dict[str, str]
+) -> Iterable[tuple[str, str]]:
+    """What a namespace's application may not follow: other namespaces' repositories, and those of the installation that
+    don't offer themselves."""
+    for index, source in enumerate(application.spec.sources):
+        owner = owners.get(source.repository, namespace)
+        if owner not in ("", namespace):
+            yield f"spec.sources[{index}].repository", f"there is no valid Repository {source.repository}"
+        elif not owner and (reason := refuse_follower(repositories[source.repository], namespace)):
+            yield f"spec.sources[{index}].repository", reason
 
 
 def _adopting_in_circles(documents: Iterable[Placed], applications: dict[str, Application]) -> list[DocumentError]:

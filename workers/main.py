@@ -20,6 +20,7 @@ from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
+from workers.notify.sender import Sender
 from workers.polling import Poller
 from workers.promote.follow import Follower
 from workers.promote.proposer import Proposer
@@ -95,6 +96,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 reporter.run,
                 Poller(context).run,
                 Follower(context).run,
+                Sender(context).run,
                 parts.watch,
             ],
             ready=sweeper.looked.wait,

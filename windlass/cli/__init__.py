@@ -23,6 +23,7 @@ COMMANDS = {
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
     "rollback": "windlass.cli.back",
+    "notifications": "windlass.cli.notifications",
     "deploy": "windlass.cli.push",
     "delete": "windlass.cli.act",
 }

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from windlass.documents.limits import refuse_destination
+from windlass.documents.notification import Notification
 from windlass.documents.ordering import cycle_message, cycles, dependencies
 from windlass.documents.promotions import PromotionView, promoting
 from windlass.documents.registry import Registry
@@ -51,6 +52,7 @@ class Catalog(NamedTuple):
     digest: str
     promotions: dict[str, PromotionView]  # by the queue's name
     registries: dict[str, Registry]
+    notifications: dict[str, Notification]
 
     @property
     def queued(self) -> dict[str, SourceView | PromotionView]:
@@ -100,6 +102,7 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
         _digest(i.document for i in documents),
         promoted.promotions,
         promoted.registries,
+        {i.document.name: i.document for i in documents if isinstance(i.document, Notification)},
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from windlass.documents import rules, syntax
 from windlass.documents.editing import Part, SigningKind
+from windlass.documents.notification import EventName, Notification, NotificationSpec
 from windlass.documents.promotion import MergeMethod, Mode, Promotion, PromotionSpec
 from windlass.documents.registry import Registry, RegistrySpec, RegistryType
 from windlass.documents.types import (
@@ -32,9 +33,11 @@ SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Application": (Application, ApplicationSpec),
     "Promotion": (Promotion, PromotionSpec),
     "Registry": (Registry, RegistrySpec),
+    "Notification": (Notification, NotificationSpec),
 }
 NOT_BUILT_KINDS = ("Pipeline",)
-CHOICES: dict[str | int, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
+    "events": get_args(EventName),
     "forge": get_args(Forge),
     "kind": get_args(SigningKind),
     "mode": get_args(Mode),
@@ -150,7 +153,8 @@ def _from_msgspec(text: str) -> _InvalidError:
     if missing:
         return _wrong(f"the field {missing[1]} is missing", *path)
     if text.startswith("Invalid enum value"):
-        return _wrong(f"expected one of {', '.join(CHOICES[path[-1]])}", *path)
+        field = next(step for step in reversed(path) if isinstance(step, str))
+        return _wrong(f"expected one of {', '.join(CHOICES[field])}", *path)
     hint = " (quote it)" if re.match(r"Expected `str[^`]*`, got `(int|float|bool)`", text) else ""
     return _wrong(text[0].lower() + text[1:].replace("`", "") + hint, *path)
 

@@ -11,6 +11,7 @@ from windlass.documents import (
     health,
     ignoring,
     limits,
+    notification,
     ordering,
     promotion,
     registry,
@@ -18,6 +19,7 @@ from windlass.documents import (
     signing,
     syntax,
 )
+from windlass.documents.notification import Notification
 from windlass.documents.promotion import Promotion
 from windlass.documents.registry import Registry
 from windlass.documents.types import (
@@ -48,6 +50,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Promotion": (),
     "Registry": (),
+    "Notification": (),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
 NOT_BUILT_IN_SOURCE = ("chart",)
@@ -102,6 +105,10 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
         yield from registry.violations(document.spec)
         for index, ref in enumerate(document.spec.secrets):
             yield from _secret(ref, ("secrets", index))
+    elif isinstance(document, Notification):
+        yield from notification.violations(document.spec)
+        for path, ref in notification.references(document.spec):
+            yield from _secret(ref, path)
     else:
         yield from _application(document)
 

@@ -19,6 +19,7 @@ from windlass.queue.connections import connect, connect_async
 from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
+from workers.notify.sender import Sender
 from workers.polling import Poller
 from workers.promote.follow import Follower
 from workers.promote.proposer import Proposer
@@ -97,6 +98,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 Poller(context).run,
                 RegistryPoller(context).run,
                 Follower(context).run,
+                Sender(context).run,
                 parts.watch,
             ],
             ready=sweeper.looked.wait,

@@ -26,6 +26,7 @@ COMMANDS = {
     "approve": "windlass.cli.act",
     "rollback": "windlass.cli.back",
     "build": "windlass.cli.build",
+    "notifications": "windlass.cli.notifications",
     "deploy": "windlass.cli.push",
     "ship": "windlass.cli.build",
     "delete": "windlass.cli.act",

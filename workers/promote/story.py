@@ -18,6 +18,7 @@ import structlog
 from windlass.documents.promotions import PromotionView
 from windlass.forges.pulls import PullRequest, PullRequests, Wanted
 from windlass.queue import Run
+from windlass.queue.notices import Occurrence
 from windlass.queue.promotions import Image, images
 from windlass.tag_policy import Policy
 from workers.context import Context
@@ -90,6 +91,7 @@ class Promoter:
         if step.state.phase != before.phase or step.state.image != before.image:
             log.info("promotion.phase", promotion=name, phase=step.state.phase, why=step.state.why, url=step.state.url,
                      image=step.state.image.identity if step.state.image else "")  # fmt: skip
+            await self._context.news.promoted(_occurrence(view, step.state))
         decided = step.state.phase in DECIDED or step.state.phase == "Proposed"
         if decided and step.state.image is not None:
             identity = step.state.image.identity
@@ -264,6 +266,20 @@ def _newest(view: PromotionView, state: PromotionState, run: Run) -> Image | Non
         if policy.newer(image.candidate, best.candidate if best else None):
             best = image
     return best
+
+
+def _occurrence(view: PromotionView, state: PromotionState) -> Occurrence:
+    """The promotion's new phase, for who wants to be told."""
+    return Occurrence(
+        "promotion",
+        time.time(),
+        promotion=view.promotion.name,
+        phase=state.phase,
+        image=words.reference(view.promotion, state.image) if state.image else view.promotion.spec.image,
+        repository=view.repository.name,
+        url=state.url,
+        why=state.why,
+    )
 
 
 def _proposes(promotion: str, pull: PullRequest, image: Image) -> bool:

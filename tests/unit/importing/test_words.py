@@ -38,10 +38,8 @@ def test_paths_of_jq_are_pointers_and_programs_are_none(expression: str, pointer
 
 
 printable = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
-WORDS = "y n No on ~ null 1_000 0o7 1e3 .5 2026-01-01".split()
+WORDS = ["y", "n", "No", "on", "~", "null", "1_000", "0o7", "1e3", ".5", "2026-01-01"]
 texts = printable | st.sampled_from([*WORDS, "a\nb", "a: b", " "])
-    ["y", "n", "No", "on", "~", "null", "1_000", "0o7", "1e3", ".5", "2026-01-01", "a\nb", "a: b", " "]
-)
 
 
 @given(st.dictionaries(texts, st.lists(texts, max_size=3), max_size=3))

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from windlass import metrics
+from windlass import metrics, tracing
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import (
@@ -358,6 +358,7 @@ class ApplicationRun:
         if ended.complete:
             self._keep()
         metrics.run_ended(record)
+        tracing.run_ended(self.application.name, record, self._progress.began)
         log.info(
             "application.reconciled",
             application=self.application.name,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from windlass import yaml_scalars as scalars
 from windlass.documents.catalog import Placed, build
 from windlass.documents.parse import parse_documents
 from windlass.documents.types import Application, Cluster, Repository
@@ -139,6 +140,25 @@ def _valid(made: list[Made], report: Report) -> list[Made]:
     return made
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes what other readers of YAML, ours among them, would take for something else than a text: PyYAML leaves `y` bare."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None if _bare(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _bare(text: str) -> bool:
+    try:
+        return bool(scalars.plain(text) == text)
+    except scalars.ScalarError:
+        return False
+
+
+_Dumper.add_representer(str, _text)
+
+
 def dump(documents: list[dict[str, Any]]) -> bytes:
     """The documents as YAML."""
-    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120).encode()
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120).encode()

@@ -73,7 +73,7 @@ def _word(text: str) -> tuple[str, str]:
 def typed(text: str) -> Any:
     """The value that Helm reads ``text`` as."""
     if text.startswith("{") and text.endswith("}"):
-        return [typed(_plain(item)) for item in re.split(r"(?<!\\),", text[1:-1])] if text[1:-1].strip() else []
+        return [typed(_plain(item)) for item in re.split(r"(?<!\\),", text[1:-1])]
     plain = _plain(text)
     if plain.lower() in ("true", "false"):
         return plain.lower() == "true"

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.importing import jq
+from windlass.importing.convert import dump
 from windlass.importing.helm_values import ParameterError, assign, steps
 from windlass.importing.overlays import image_of
+from windlass.yamls import load_all
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,17 @@ def test_paths_of_jq_are_pointers_and_programs_are_none(expression: str, pointer
     assert jq.pointer(expression) == pointer
 
 
+printable = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
+WORDS = ["y", "n", "No", "on", "~", "null", "1_000", "0o7", "1e3", ".5", "2026-01-01"]
+texts = printable | st.sampled_from([*WORDS, "a\nb", "a: b", " "])
+
+
+@given(st.dictionaries(texts, st.lists(texts, max_size=3), max_size=3))
+def test_what_is_written_is_read_as_the_same(content: dict[str, list[str]]) -> None:
+    (read,) = load_all(dump([{"content": content}]))
+    assert read.value == {"content": content}
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_pointer_or_none(text: str) -> None:
     pointer = jq.pointer(text)
@@ -50,7 +63,8 @@ def test_any_text_is_a_pointer_or_none(text: str) -> None:
         ([("a[1].b", "x")], {"a": [None, {"b": "x"}]}),
         ([("a[0][1]", "x")], {"a": [[None, "x"]]}),
         ([("a", "{x,1,true}")], {"a": ["x", 1, True]}),
-        ([("a", "{}")], {"a": []}),
+        ([("a", "{}")], {"a": [""]}),
+        ([("a", "[]")], {"a": "[]"}),
         ([("a", "x,y=z")], {"a": "x,y=z"}),
         ([("a", "null")], {"a": None}),
         ([("a", "007")], {"a": "007"}),

@@ -26,6 +26,7 @@ from workers.promote.proposer import Proposer
 from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
 from workers.report import Reporter
+from workers.resources.role import ResourceReader
 from workers.rollback import Automatic
 from workers.services import kept_running, stop
 from workers.sweeper import Sweeper
@@ -55,6 +56,11 @@ class Parts(NamedTuple):
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
         await Watcher(self.context, Automatic(self.context, self.reporter).health_changed).run()
+
+    async def read_resources(self) -> None:
+        """As `watch`, of custom resources."""
+        await self.sweeper.looked.wait()
+        await ResourceReader(self.context).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:
@@ -91,6 +97,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 Poller(context).run,
                 Follower(context).run,
                 parts.watch,
+                parts.read_resources,
             ],
             ready=sweeper.looked.wait,
             concurrency=settings.concurrency,
@@ -110,7 +117,8 @@ async def _watch(settings: Settings) -> None:
         loop.add_signal_handler(number, told.set)
     async with _parts(settings, fresh_redis=False) as parts:
         context, sweeper = parts.context, parts.sweeper
-        services = (context.warm, context.hear, sweeper.sweep, sweeper.documents, parts.reporter.run, parts.watch)
+        hearing = (context.hear, sweeper.sweep, sweeper.documents)
+        services = (context.warm, *hearing, parts.reporter.run, parts.watch, parts.read_resources)
         parts.keeper.start()
         log.info("watcher.ready")
         running = [asyncio.create_task(kept_running(service)) for service in services]

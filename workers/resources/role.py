@@ -43,7 +43,7 @@ class ResourceReader:
         spec = ClusterSpec(
             kubeconfig=settings.resources_kubeconfig or None, in_cluster=not settings.resources_kubeconfig
         )
-        self._home = Cluster("custom-resources", spec)
+        self._home = Cluster("(custom resources)", spec)  # no document can have this name
         self._generation = 0
 
     async def run(self) -> None:

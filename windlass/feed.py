@@ -78,6 +78,16 @@ class ClusterSecrets:
             return self._values[place].get(ref.key, b"")
         raise TransientError(self._errors.get(place, f"the Secret {ref.namespace}/{ref.name} is not read yet"))
 
+    def missing(self, refs: Iterable[SecretKey]) -> str:
+        """What is wrong with the first of these that can't be had; "" if nothing is."""
+        for ref in refs:
+            try:
+                if not self.resolve(ref):
+                    return f"the Secret {ref.namespace}/{ref.name} has no key {ref.key}, or it is empty"
+            except TransientError as error:
+                return str(error)
+        return ""
+
     async def want(self, refs: Iterable[SecretKey]) -> None:
         """Hold these and no others; reads those that are new."""
         wanted: dict[tuple[str, str], set[str]] = {}

@@ -27,6 +27,7 @@ from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
 from workers.registry.poller import RegistryPoller
 from workers.report import Reporter
+from workers.resources.role import ResourceReader
 from workers.rollback import Automatic
 from workers.services import kept_running, stop
 from workers.sweeper import Sweeper
@@ -62,6 +63,11 @@ class Parts(NamedTuple):
             await follower.health_changed(application)
 
         await Watcher(self.context, health_changed).run()
+
+    async def read_resources(self) -> None:
+        """As `watch`, of custom resources."""
+        await self.sweeper.looked.wait()
+        await ResourceReader(self.context).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:
@@ -100,6 +106,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 Follower(context).run,
                 Sender(context).run,
                 parts.watch,
+                parts.read_resources,
             ],
             ready=sweeper.looked.wait,
             concurrency=settings.concurrency,
@@ -119,7 +126,8 @@ async def _watch(settings: Settings) -> None:
         loop.add_signal_handler(number, told.set)
     async with _parts(settings, fresh_redis=False) as parts:
         context, sweeper = parts.context, parts.sweeper
-        services = (context.warm, context.hear, sweeper.sweep, sweeper.documents, parts.reporter.run, parts.watch)
+        hearing = (context.hear, sweeper.sweep, sweeper.documents)
+        services = (context.warm, *hearing, parts.reporter.run, parts.watch, parts.read_resources)
         parts.keeper.start()
         log.info("watcher.ready")
         running = [asyncio.create_task(kept_running(service)) for service in services]

@@ -55,6 +55,7 @@ class Catalog(NamedTuple):
     registries: dict[str, Registry]
     namespaces: dict[str, str]  # by application, where it is a namespace's
     notifications: dict[str, Notification]
+    ending: dict[str, Application]  # custom resources that are being deleted: followed by nobody
 
     @property
     def queued(self) -> dict[str, SourceView | PromotionView]:
@@ -69,8 +70,12 @@ class Catalog(NamedTuple):
         return tuple(limits for limits in followed if limits is not None)
 
 
-def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Catalog:
-    """The catalog of these documents. A document that refers to one that is missing or wrong is an error too."""
+def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = (), ending: Iterable[Placed] = ()) -> Catalog:
+    """The catalog of these documents. A document that refers to one that is missing or wrong is an error too.
+
+    ``ending``: the Applications whose resources are being deleted. They are what they were, also where what they refer to
+    is gone already.
+    """
     problems = list(errors)
     named: dict[tuple[type, str], Placed] = {}
     for item in placed:
@@ -86,14 +91,13 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
     applications: dict[str, Application] = {}
     for item in documents:
         if isinstance(item.document, Application):
-            missing = list(_missing(item.document, repositories, clusters))
-            if item.namespace:
-                missing += _not_offered(item.document, item.namespace, repositories, owners)
+            missing = [*_missing(item.document, repositories, clusters), *_refused(item, repositories, owners)]
             problems += [
                 DocumentError(message, file=item.file, line=item.line, field=field) for field, message in missing
             ]
             if not missing:
                 applications[item.document.name] = item.document
+    last = [item for item in ending if not any(_refused(item, repositories, owners))]
     problems += _adopting_in_circles(documents, applications)
     problems += _unorderable(documents, applications)
     promoted = promoting(documents, repositories, applications, _digest)
@@ -109,8 +113,9 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
         _digest(i.document for i in documents),
         promoted.promotions,
         promoted.registries,
-        {i.document.name: i.namespace for i in documents if i.namespace and isinstance(i.document, Application)},
+        {i.document.name: i.namespace for i in (*documents, *last) if i.namespace},
         {i.document.name: i.document for i in documents if isinstance(i.document, Notification)},
+        {i.document.name: i.document for i in last if isinstance(i.document, Application)},
     )
 
 
@@ -118,27 +123,28 @@ def _missing(
     application: Application, repositories: dict[str, Repository], clusters: dict[str, Cluster]
 ) -> Iterable[tuple[str, str]]:
     for index, source in enumerate(application.spec.sources):
-        repository = repositories.get(source.repository)
-        if repository is None:
+        if source.repository not in repositories:
             yield f"spec.sources[{index}].repository", f"there is no valid Repository {source.repository}"
-        elif repository.spec.limits is not None:
-            for path, message in refuse_destination(repository.spec.limits, application.spec.destination):
-                yield ".".join(("spec", *map(str, path))), message
     if application.spec.destination.cluster not in clusters:
         yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
 
 
-def _not_offered(
-    application: Application, namespace: str, repositories: dict[str, Repository], owners: dict[str, str]
-) -> Iterable[tuple[str, str]]:
-    """What a namespace's application may not follow: other namespaces' repositories, and those of the installation that
-    don't offer themselves."""
-    for index, source in enumerate(application.spec.sources):
-        owner = owners.get(source.repository, namespace)
-        if owner not in ("", namespace):
-            yield f"spec.sources[{index}].repository", f"there is no valid Repository {source.repository}"
-        elif not owner and (reason := refuse_follower(repositories[source.repository], namespace)):
-            yield f"spec.sources[{index}].repository", reason
+def _refused(item: Placed, repositories: dict[str, Repository], owners: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """What an application may not have: a destination outside of its repositories' limits; and, if it is a namespace's,
+    other namespaces' repositories, and those of the installation that don't offer themselves."""
+    application = item.document
+    for index, source in enumerate(application.spec.sources if isinstance(application, Application) else ()):
+        repository = repositories.get(source.repository)
+        if repository is None or not isinstance(application, Application):
+            continue
+        owner, field = owners[repository.name], f"spec.sources[{index}].repository"
+        if item.namespace and owner not in ("", item.namespace):
+            yield field, f"there is no valid Repository {source.repository}"
+        elif item.namespace and not owner and (reason := refuse_follower(repository, item.namespace)):
+            yield field, reason
+        elif repository.spec.limits is not None:
+            for path, message in refuse_destination(repository.spec.limits, application.spec.destination):
+                yield ".".join(("spec", *map(str, path))), message
 
 
 def _adopting_in_circles(documents: Iterable[Placed], applications: dict[str, Application]) -> list[DocumentError]:

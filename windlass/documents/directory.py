@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass.documents.catalog import Catalog, Placed, build
 from windlass.documents.parse import parse_documents
-from windlass.documents.resources import Found
+from windlass.documents.resources import Found, Of
 from windlass.errors import DocumentError
 from windlass.yamls import Limits
 
@@ -57,7 +57,7 @@ class DocumentDirectory:
         self._path, self._beside = path, beside
         self._signature: object = None
         self._good: _Good | None = None
-        self._heard = Found()
+        self.heard = Found()  # the resources that were read last
         self._said: object = None
 
     def load(self) -> Catalog:
@@ -68,14 +68,14 @@ class DocumentDirectory:
         started = time.time_ns()
         files = self._files()
         self._signature = _signature(files, started)
-        self._heard = self._beside.found if self._beside is not None else Found()
+        self.heard = self._beside.found if self._beside is not None else Found()
         catalog = self._read(files)
         self._said = _gist(catalog)
         return catalog
 
     def reload_if_changed(self) -> Catalog | None:
         """The documents, if what they say changed since they were last read. One look costs a `stat` a file."""
-        heard = self._beside is None or self._beside.found is self._heard
+        heard = self._beside is None or self._beside.found is self.heard
         if heard and self._signature is not None and _signature(self._files(), time.time_ns()) == self._signature:
             return None
         before = self._said
@@ -99,7 +99,7 @@ class DocumentDirectory:
             placed += [Placed(document, file.name, line) for document, line in read.documents]
             errors += read.errors
         if not placed and not errors:
-            if self._good is None and self._heard.documents:
+            if self._good is None and self.heard.documents:
                 return self._together(_Good([], []))
             return self._kept(DocumentError("no documents here", file=str(self._path)))
         self._good = _Good(placed, errors)
@@ -117,8 +117,12 @@ class DocumentDirectory:
         return self._together(_Good(good.placed, [*good.errors, error]))
 
     def _together(self, good: _Good) -> Catalog:
-        beside = [Placed(one.document, one.resource.label, 0, one.namespace) for one in self._heard.documents]
-        return build([*good.placed, *beside], [*good.errors, *self._heard.errors])
+        beside, ending = _placed(self.heard.documents), _placed(self.heard.ending)
+        return build([*good.placed, *beside], [*good.errors, *self.heard.errors], ending)
+
+
+def _placed(several: Iterable[Of]) -> list[Placed]:
+    return [Placed(one.document, one.resource.label, 0, one.namespace) for one in several]
 
 
 def _walk(root: str, folder: str, prefix: str, around: frozenset[str]) -> Iterator[_File]:

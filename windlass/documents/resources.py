@@ -68,9 +68,10 @@ class Of(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The documents of some resources, the oldest first, and what is wrong with the others; ``ending``: those of
-    Applications that are being deleted."""
+    """The documents of these resources, the oldest first, and what is wrong with the others; ``ending``: those of
+    resources that are being deleted."""
 
+    resources: tuple[Resource, ...] = ()
     documents: tuple[Of, ...] = ()
     errors: tuple[DocumentError, ...] = ()
     ending: tuple[Of, ...] = ()
@@ -88,7 +89,7 @@ def read(resources: Iterable[Resource], terms: Terms) -> Found:
         except InvalidError as error:
             errors += (DocumentError(text, file=resource.label, field=dotted(path)) for path, text in error.problems)
     staying = tuple(one for one in documents if not one.resource.deleting)
-    return Found(staying, tuple(errors), tuple(one for one in documents if one.resource.deleting))
+    return Found(tuple(ordered), staying, tuple(errors), tuple(one for one in documents if one.resource.deleting))
 
 
 def _read(resource: Resource, terms: Terms, own: set[tuple[str, str, str]]) -> Of:

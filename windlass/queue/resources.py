@@ -13,7 +13,7 @@ import hmac
 import time
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -57,12 +57,8 @@ class Handover:
         there = await self.read()
         generation = max(time.time_ns() // 1_000_000, after + 1, there.generation + 1 if there else 0)
         body = await asyncio.to_thread(_packed, resources)
-        signed: dict[Any, str | bytes] = {
-            "generation": str(generation),
-            "body": body,
-            "mac": self._mac(generation, body),
-        }
-        await self._redis.hset(KEY, mapping=signed)
+        items: list[str | bytes] = ["generation", str(generation), "body", body, "mac", self._mac(generation, body)]
+        await self._redis.hset(KEY, items=items)
         return generation
 
     async def generation(self) -> bytes | None:

@@ -330,6 +330,14 @@ class SourceQueue:
             raise LeaseLostError(f"the watch of {cluster} is somebody else's now")
         return int(kept) == 2
 
+    async def errors(self, sources: Sequence[str]) -> dict[str, str]:
+        """Why these can't be followed, those that can't."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for source in sources:
+                pipeline.hget(f"windlass:source:{source}", "error")
+            answers = await pipeline.execute()
+        return {source: text(error) for source, error in zip(sources, answers, strict=True) if error}
+
     async def source_state(self, source: str) -> dict[str, str]:
         """What Redis knows of a source, for people."""
         raw = await self._redis.hgetall(f"windlass:source:{source}")

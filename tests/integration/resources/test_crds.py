@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.resources.conftest import DEFINITIONS, place, resource
 from tests.parts.control_plane import ControlPlane
+from tests.parts.resources import DEFINITIONS, place, resource
 from windlass.documents.crds import definition
 from windlass.documents.parse import SPECS
 

@@ -15,7 +15,7 @@ from windlass.queue.promotions import Image
 from windlass.state import read_state
 from workers.context import Context
 from workers.dependencies import healthy
-from workers.promote.aftermath import contains, whole_id
+from workers.promote.aftermath import contains, located
 from workers.promote.checks import unmet
 from workers.promote.state import PromotionState, PromotionStore
 
@@ -67,7 +67,7 @@ class Gates:
         if state.phase != "Synced" or not revisions:
             return False
         repository = await self._context.repositories.get(target.repository)
-        merge = await whole_id(repository, before.merge)
+        merge = await located(repository, target.promotion.spec.target.branch, before.merge, revisions)
         brought = any(contains(repository, merge, revision) for revision in revisions)
         return brought and await healthy(self._context, application)
 

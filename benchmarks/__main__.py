@@ -9,6 +9,7 @@ import sys
 from benchmarks import (
     drift_to_undone,
     first_sync,
+    image_to_pull_request,
     memory,
     noop,
     push_to_applied,
@@ -27,6 +28,7 @@ MEASURES = {
     "memory": memory.measure,  # under watch; push_to_applied tells it at each N
     "first_sync": first_sync.measure,
     "webhook_ack": webhook_ack.measure,
+    "image_to_pull_request": image_to_pull_request.measure,
 }
 PART_OF = {"cpu": ("push_to_applied",), "memory": ("push_to_applied", "memory")}
 

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -33,6 +33,7 @@ from windlass.errors import WindlassError
 from windlass.exposed import exposed
 from windlass.feed import documents_of, secrets_of_senders
 from windlass.queue import SourceQueue
+from windlass.queue.connections import connect_async
 from windlass.secrets import Secrets
 from windlass.settings import Settings
 
@@ -145,15 +146,14 @@ def _listener(host: str, port: int) -> socket.socket:
 
 def connect_redis(url: str) -> Redis:
     """A pool that fails fast: what Redis can't take now, the forge sends again."""
-    pool = BlockingConnectionPool.from_url(
+    return connect_async(
         url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_SECONDS,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
+        seconds=REDIS_SECONDS,
+        connect_seconds=REDIS_SECONDS,
+        connections=REDIS_CONNECTIONS,
+        wait=REDIS_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
-    return Redis.from_pool(pool)
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:

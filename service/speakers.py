@@ -65,7 +65,7 @@ class Speakers:
             name = image_name(view.promotion.spec.image)
             if name is not None:
                 promotions.setdefault(name, []).append((view, Policy(view.promotion.spec.policy)))
-        documents = catalog.registries
+        documents = {name: document for name, document in catalog.registries.items() if document.spec.secrets}
         return cls(
             {name: Speaker(document) for name, document in documents.items() if document.spec.type != CI},
             [Speaker(document) for document in documents.values() if document.spec.type == CI],

@@ -17,6 +17,7 @@ import msgspec
 from windlass.documents.accounts import EXPECTED, valid_account
 from windlass.documents.syntax import valid_label
 from windlass.errors import WindlassError
+from windlass.redis_address import AddressError, sentinels
 
 
 class Variable(NamedTuple):
@@ -145,7 +146,7 @@ class Settings(msgspec.Struct, frozen=True):
 
         read = _Reader(environ)
         return cls(
-            redis_url=read.address("REDIS_URL", "redis", "rediss", "unix"),
+            redis_url=read.redis("REDIS_URL"),
             documents=read.path("WINDLASS_DOCUMENTS"),
             data=read.path("WINDLASS_DATA"),
             host=read.text("WINDLASS_HOST"),
@@ -295,6 +296,14 @@ class _Reader:
             _ = urlsplit(text).port
         except ValueError:
             raise WindlassError(f"{name}: expected host:port, the port a number to 65535") from None
+        return text or None
+
+    def redis(self, name: str) -> str | None:
+        text = self.text(name)
+        try:
+            _ = sentinels(text) if text else None
+        except AddressError as error:
+            raise WindlassError(f"{name}: {error}") from None
         return text or None
 
     def path(self, name: str) -> Path:

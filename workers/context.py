@@ -26,6 +26,7 @@ from workers.cluster import Clusters
 from workers.health import CompiledRules, Sandbox
 from workers.keeping import Keeping
 from workers.kept import KeptSets
+from workers.notify.news import News
 from workers.render.charts import Charts
 from workers.render.renderer import Renderer
 
@@ -115,6 +116,7 @@ class Context:
         self.repositories = Repositories(settings.data / "git", self.secrets)
         self.clusters = Clusters(self.secrets, settings.installation)
         self.dependents = _dependents(self.catalog)
+        self.news = News(redis, lambda: self.catalog)
         self._charts = Charts(settings.charts, settings.data / "charts")
         self.renderer = Renderer(self.secrets, pull=self._charts.pull)
         self._renderer_opened: asyncio.Task[None] | None = None
@@ -189,6 +191,7 @@ class Context:
     async def close(self) -> None:
         if self.feed is not None:
             await self.feed.close()
+        await self.news.close()
         if self.keeping is not None:
             await self.keeping.close()
         await self.repositories.close()

@@ -1,4 +1,4 @@
-"""Push mode: what an application's sources hold, with one image in place of another, applied now. Git is not told.
+"""Push mode: what an application's sources hold, with other images in their places, applied now. Git is not told.
 
 The same plan, writes, ownership and guards as of any run; what is wanted differs from Git only in the fields that name the image.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from windlass.documents import ordering
 from windlass.documents.types import Application
 from windlass.errors import PermanentError
-from windlass.images import parse_image
+from windlass.images import ImageReference, parse_image
 from windlass.state import read_state
 from workers.application import ApplicationRun, Outcome
 from workers.cluster import ClusterAccess
@@ -38,18 +38,18 @@ class Waits(NamedTuple):
     failed: bool
 
 
-async def with_image(
-    context: Context, access: ClusterAccess, application: Application, sources: Sequence[SourceAt], image: str
+async def with_images(
+    context: Context,
+    access: ClusterAccess,
+    application: Application,
+    sources: Sequence[SourceAt],
+    replacing: Sequence[str],
 ) -> Instead:
-    """What the sources hold, with ``image`` wherever a container has another tag or digest of it.
+    """What the sources hold, with each image of ``replacing`` wherever a container has another tag or digest of it.
 
-    :raises PermanentError: ``image`` is no reference, a source can't be read whole, or no container has the image.
+    :raises PermanentError: one is no reference, or no container has it; or a source holds nothing, or can't be read whole.
     """
-    wanted = parse_image(image)
-    if wanted is None or not (wanted.tag or wanted.digest):
-        raise PermanentError(
-            f"{image}: expected an image with a tag or a digest, such as registry.example/shop/web:1.2.3"
-        )
+    wanted = {reference.name: text for text in replacing for reference in [_reference(text)]}
     found = await desired(
         sources,
         lambda at: render(context, access, application, at),
@@ -59,26 +59,39 @@ async def with_image(
     )
     if found.rendered.errors:
         raise PermanentError(f"{len(found.rendered.errors)} files can't be read: {found.rendered.errors[0]}")
-    manifests, random, seen, changed = list[Manifest](), dict[int, Any](), set[str](), 0
+    manifests, random, seen = list[Manifest](), dict[int, Any](), set[str]()
     for place, sketch in enumerate(found.rendered.wanted):
         manifest = found.manifests.manifest(sketch)
         names = list(images(manifest.body))
         seen.update(names)
-        if any(_same(text, wanted.name) for text in names):
-            body = replaced(manifest.body, lambda text: image if _same(text, wanted.name) else text)
-            manifest, changed = manifest._replace(body=body), changed + 1
+        if any(_name(text) in wanted for text in names):
+            manifest = manifest._replace(body=replaced(manifest.body, lambda text: wanted.get(_name(text), text)))
         manifests.append(manifest)
         if sketch.random:
             random[place] = sketch.random
-    if not changed:
+    if not manifests:
+        raise PermanentError(f"{application.name} has no objects in {sources[0].source.path or '/'}")
+    for name in wanted.keys() - {_name(text) for text in seen}:
         shown = ", ".join(sorted(seen)[:MOST_NAMED]) or "none"
-        raise PermanentError(f"no container of {application.name} has the image {wanted.name}; they have {shown}")
+        raise PermanentError(f"no container of {application.name} has the image {name}; they have {shown}")
     output, first = Output(manifests, {}, found.warnings, random), sources[0].source
 
     async def rendering(at: SourceAt) -> Output:
         return output if at.source == first else Output((), {}, (), {})
 
     return Instead(sources, rendering)
+
+
+def _reference(text: str) -> ImageReference:
+    """
+    :raises PermanentError: it is none, or names no image in particular.
+    """
+    found = parse_image(text)
+    if found is None or not (found.tag or found.digest):
+        raise PermanentError(
+            f"{text}: expected an image with a tag or a digest, such as registry.example/shop/web:1.2.3"
+        )
+    return found
 
 
 def images(value: Any) -> Iterator[str]:
@@ -107,9 +120,9 @@ def replaced(value: Any, image: Callable[[str], str], *, containers: bool = Fals
     }
 
 
-def _same(text: str, name: str) -> bool:
+def _name(text: str) -> str:
     reference = parse_image(text)
-    return reference is not None and reference.name == name
+    return reference.name if reference is not None else ""
 
 
 async def deploy(context: Context, application: Application, instead: Instead, event: str) -> Outcome:

@@ -10,21 +10,22 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import structlog
-from redis import Redis
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
 from windlass.exposed import exposed
 from windlass.feed import documents_of
 from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.queue.connections import connect, connect_async
 from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
+from workers.notify.sender import Sender
 from workers.polling import Poller
 from workers.promote.follow import Follower
 from workers.promote.proposer import Proposer
 from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
+from workers.registry.poller import RegistryPoller
 from workers.report import Reporter
 from workers.resources.role import ResourceReader
 from workers.rollback import Automatic
@@ -55,7 +56,13 @@ class Parts(NamedTuple):
     async def watch(self) -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
-        await Watcher(self.context, Automatic(self.context, self.reporter).health_changed).run()
+        automatic, follower = Automatic(self.context, self.reporter), Follower(self.context)
+
+        async def health_changed(application: str) -> None:
+            await automatic.health_changed(application)
+            await follower.health_changed(application)
+
+        await Watcher(self.context, health_changed).run()
 
     async def read_resources(self) -> None:
         """As `watch`, of custom resources."""
@@ -78,7 +85,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
         proposer = Proposer(context.repositories, context.secrets)
         promoter = Promoter(context, proposer)
-        connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
+        connection = connect(str(settings.redis_url), connect_seconds=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
@@ -95,7 +102,9 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 sweeper.documents,
                 reporter.run,
                 Poller(context).run,
+                RegistryPoller(context).run,
                 Follower(context).run,
+                Sender(context).run,
                 parts.watch,
                 parts.read_resources,
             ],
@@ -132,14 +141,14 @@ async def _watch(settings: Settings) -> None:
 @asynccontextmanager
 async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     assert settings.redis_url is not None
-    pool = BlockingConnectionPool.from_url(
+    blocking = connect_async(
         settings.redis_url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=None,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
+        seconds=SOCKET_SECONDS,
+        connect_seconds=SOCKET_SECONDS,
+        connections=REDIS_CONNECTIONS,
+        wait=None,
     )
-    redis = Together.from_pool(pool)
+    redis = Together.from_pool(blocking.connection_pool)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
     directory, feed = await documents_of(settings, redis)
     context = Context(
@@ -156,7 +165,7 @@ async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
         async with exposed(settings.host, settings.metrics_port):
             yield Parts(
                 context,
-                AsyncRedis(connection_pool=pool),
+                blocking,
                 keeper,
                 Sweeper(context, fresh_redis=fresh_redis),
                 Reporter(context),

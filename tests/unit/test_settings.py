@@ -41,6 +41,7 @@ def test_an_empty_environment_is_enough() -> None:
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://localhost:redis/0"),
         ("REDIS_URL", "redis://[::1/0"),
+        ("REDIS_URL", "redis+sentinel://host:26379"),
         ("WINDLASS_DEFAULT_SERVICE_ACCOUNT", "a:b:c"),
         ("WINDLASS_RESOURCES", "Shop"),
         ("WINDLASS_RESOURCES", "shop,,blog"),

@@ -1,12 +1,13 @@
-"""`windlass deploy`: push mode. What Git has, with a new image, applied from here; and its rollout, until it is healthy."""
+"""`windlass deploy`: push mode. What Git or a folder has, with a new image, applied from here; and its rollout, followed."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,31 +20,68 @@ if TYPE_CHECKING:
     from workers.application import Outcome
     from workers.context import Context
     from workers.deploy import Waits
-    from workers.desired import Instead
+    from workers.desired import Instead, SourceAt
     from workers.differences import Compared
     from workers.kube.keys import ObjectKey
 
 
+class Ways(NamedTuple):
+    """What both kinds are asked."""
+
+    images: tuple[str, ...]
+    dry_run: bool
+    as_json: bool
+
+
 @click.command()
-@click.option("--application", required=True, help="Whose manifests.")
-@click.option("--image", required=True, help="With a tag or a digest, such as registry.example/shop/web:1.2.3.")
+@click.option("--application", help="Whose manifests; or")
+@click.option(
+    "--path", type=click.Path(path_type=Path, file_okay=False), help="a folder of them, without any document."
+)
+@click.option(
+    "--image", "images", multiple=True, help="With a tag or a digest: registry.example/shop/web:1.2.3. May be repeated."
+)
+@click.option("--name", help="With --path: what owns the objects; the folder's name by default.")
+@click.option("--cluster", help="With --path: a Cluster document; without it, the current kubeconfig's")
+@click.option("--context", help="context, or this one.")
+@click.option("--namespace", default="default", show_default=True, help="With --path: of objects that name none.")
+@click.option("--timeout", help="With --path: how long the rollout may take, such as 5m.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--force", is_flag=True, help="Also an application that follows Git by itself.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def deploy(application: str, image: str, dry_run: bool, force: bool, output: str) -> None:
-    """Apply APPLICATION with IMAGE in place of the one that Git names, and follow the rollout.
+def deploy(
+    application: str | None,
+    path: Path | None,
+    images: tuple[str, ...],
+    dry_run: bool,
+    force: bool,
+    output: str,
+    **options: str | None,
+) -> None:
+    """Apply an application with an image in place of the one that Git names, or a folder; and follow the rollout.
 
     Exits with 0 once everything is healthy, 1 if not. Git is not changed: an application that follows it by itself
-    (`sync.automatic`, the default) is refused, since its next run would undo this; `--force` does it anyway.
+    (`sync.automatic`, the default) is refused, since its next run would undo this; `--force` does it anyway. What a folder no
+    longer holds is deleted, if it was deployed under the same name.
     """
-    raise SystemExit(asyncio.run(_deploy(load_settings(), application, image, dry_run, force, output == "json")))
+    settings, ways = load_settings(), Ways(images, dry_run, output == "json")
+    if (application is None) == (path is None):
+        raise click.UsageError("expected exactly one of --application and --path")
+    if path is not None:
+        if force:
+            raise click.UsageError("--force goes with --application")
+        raise SystemExit(asyncio.run(_folder(settings, path, ways, options)))
+    given = [name for name, value in options.items() if value and (name, value) != ("namespace", "default")]
+    if not images or given:
+        raise click.UsageError(f"--{given[0]} goes with --path" if given else "--application needs --image")
+    assert application is not None
+    raise SystemExit(asyncio.run(_application(settings, application, ways, force)))
 
 
-async def _deploy(settings: Settings, name: str, image: str, dry_run: bool, force: bool, as_json: bool) -> int:
+async def _application(settings: Settings, name: str, ways: Ways, force: bool) -> int:
     from windlass import logs
     from windlass.cli.remove import working
-    from workers.deploy import with_image
-    from workers.differences import Comparison, looking_at, wanted_sources
+    from workers.differences import wanted_sources
 
     logs.configure("error", "console")
     async with working(settings) as context:
@@ -53,37 +91,59 @@ async def _deploy(settings: Settings, name: str, image: str, dry_run: bool, forc
                 f"{name} follows Git by itself, which would undo this: commit the image there (or let a Promotion do it), "
                 "set sync.automatic: false, or say --force"
             )
-        access = await context.clusters.get(context.catalog.clusters[application.spec.destination.cluster])
-        instead = await with_image(context, access, application, await wanted_sources(context, application), image)
-        comparison = Comparison(context, looking_at(access), application, instead.rendering)
-        planned = await comparison.compare(instead.sources)
-        if not as_json:
-            _show(planned)
-        broken = [one for one in planned.differences if one.status == "error"]
-        if broken or dry_run:
-            return _tell(as_json, planned, "refused" if broken else "planned", 1 if broken else 0)
-        return await _go(context, application, instead, planned, image, as_json)
+        return await _deploy(context, application, await wanted_sources(context, application), ways)
 
 
-async def _go(
-    context: Context, application: Application, instead: Instead, planned: Compared, image: str, as_json: bool
-) -> int:
+async def _folder(settings: Settings, path: Path, ways: Ways, options: Mapping[str, str | None]) -> int:
+    from windlass import logs
+    from windlass.cli.folder import Asked, folder
+
+    logs.configure("critical", "console")  # that there are no documents is no error here
+    asked = Asked(
+        path,
+        options["name"],
+        options["cluster"],
+        options["context"],
+        options["namespace"] or "default",
+        options["timeout"],
+    )
+    async with folder(settings, asked) as opened:
+        return await _deploy(opened.context, opened.application, opened.sources, ways)
+
+
+async def _deploy(context: Context, application: Application, sources: Sequence[SourceAt], ways: Ways) -> int:
+    from workers.deploy import with_images
+    from workers.differences import Comparison, looking_at
+
+    access = await context.clusters.get(context.catalog.clusters[application.spec.destination.cluster])
+    instead = await with_images(context, access, application, sources, ways.images)
+    comparison = Comparison(context, looking_at(access), application, instead.rendering)
+    planned = await comparison.compare(instead.sources)
+    if not ways.as_json:
+        _show(planned)
+    broken = [one for one in planned.differences if one.status == "error"]
+    if broken or ways.dry_run:
+        return _tell(ways.as_json, planned, "refused" if broken else "planned", 1 if broken else 0)
+    return await _go(context, application, instead, planned, ways)
+
+
+async def _go(context: Context, application: Application, instead: Instead, planned: Compared, ways: Ways) -> int:
     from workers.deploy import Rollout, deploy
 
-    started = time.monotonic()
-    outcome: Outcome = await deploy(context, application, instead, f"deploy {image}")
+    started, event = time.monotonic(), " ".join(("deploy", *ways.images))
+    outcome: Outcome = await deploy(context, application, instead, event)
     while outcome.retry_in is not None and outcome.phase == "Waiting":
         await asyncio.sleep(outcome.retry_in)
-        outcome = await deploy(context, application, instead, f"deploy {image}")
+        outcome = await deploy(context, application, instead, event)
     if outcome.phase != "Synced":
-        return _tell(as_json, planned, outcome.phase, 1, errors=list(outcome.errors))
+        return _tell(ways.as_json, planned, outcome.phase, 1, errors=list(outcome.errors))
     access = await context.clusters.get(context.catalog.clusters[application.spec.destination.cluster])
     rollout = Rollout(context, access, application, instead)
-    waits = await rollout.follow(_silent if as_json else _progress)
+    waits = await rollout.follow(_silent if ways.as_json else _progress)
     seconds = round(time.monotonic() - started, 3)
     if waits:
-        return _tell(as_json, planned, "Degraded", 1, errors=[_line(one) for one in waits], seconds=seconds)
-    return _tell(as_json, planned, "Healthy", 0, seconds=seconds)
+        return _tell(ways.as_json, planned, "Degraded", 1, errors=[_line(one) for one in waits], seconds=seconds)
+    return _tell(ways.as_json, planned, "Healthy", 0, seconds=seconds)
 
 
 def _show(planned: Compared) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from windlass.documents.limits import refuse_destination, refuse_follower
+from windlass.documents.notification import Notification
 from windlass.documents.ordering import cycle_message, cycles, dependencies
 from windlass.documents.promotions import PromotionView, promoting
 from windlass.documents.registry import Registry
@@ -53,6 +54,7 @@ class Catalog(NamedTuple):
     promotions: dict[str, PromotionView]  # by the queue's name
     registries: dict[str, Registry]
     namespaces: dict[str, str]  # by application, where it is a namespace's
+    notifications: dict[str, Notification]
     ending: dict[str, Application]  # custom resources that are being deleted: followed by nobody
 
     @property
@@ -112,6 +114,7 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = (), ending
         promoted.promotions,
         promoted.registries,
         {i.document.name: i.namespace for i in (*documents, *last) if i.namespace},
+        {i.document.name: i.document for i in documents if isinstance(i.document, Notification)},
         {i.document.name: i.document for i in last if isinstance(i.document, Application)},
     )
 

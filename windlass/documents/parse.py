@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import msgspec
 
 from windlass.documents import rules, syntax
+from windlass.documents.notification import Notification, NotificationSpec
 from windlass.documents.promotion import Promotion, PromotionSpec
 from windlass.documents.registry import Registry, RegistrySpec
 from windlass.documents.types import (
@@ -30,6 +31,7 @@ SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Application": (Application, ApplicationSpec),
     "Promotion": (Promotion, PromotionSpec),
     "Registry": (Registry, RegistrySpec),
+    "Notification": (Notification, NotificationSpec),
 }
 NOT_BUILT_KINDS = ("Pipeline",)
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z")
@@ -185,6 +187,7 @@ def _shown(value: Any) -> str:
 
 
 def dotted(path: Path) -> str:
+    """A path as people write it: spec.sources[0].path."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step[:63]}" if text else step[:63]

@@ -24,6 +24,7 @@ WORDS = ("promotion", "image", "name", "tag", "digest", "previous", "commit")
 """What a template may name: ``name`` is the image's last part, ``previous`` the tag that is replaced, ``commit`` the source's."""
 BRANCH_WORDS = ("promotion", "name", "tag")
 LONGEST_TITLE, LONGEST_BODY = 250, 20_000
+_UNSAFE_IN_REF = re.compile(r"\.lock(?=/|\Z)|\.\.+|\A\.|\.\Z")
 _PLACE = re.compile(r"\{\{\s*([A-Za-z]*)\s*\}\}")
 _IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*\Z", re.ASCII)
 _HANDLE = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
@@ -100,6 +101,14 @@ def promotion_id(name: str) -> str:
 def filled(template: str, words: dict[str, str]) -> str:
     """The template with its words put in, once: a word's own braces stay what they are."""
     return _PLACE.sub(lambda match: words.get(match[1], ""), template)
+
+
+def branch_of(promotion: Promotion, tag: str) -> str:
+    """The branch that proposes the image of this tag. A tag may hold what a ref may not (``..``, ``.lock``): that becomes a
+    hyphen."""
+    words = {"promotion": promotion.name, "name": promotion.spec.image.rpartition("/")[2], "tag": tag}
+    safe = {word: _UNSAFE_IN_REF.sub("-", words[word]) for word in BRANCH_WORDS}
+    return filled(promotion.spec.pull_request.branch, safe)
 
 
 def violations(document: Promotion) -> Iterator[tuple[Path, str]]:

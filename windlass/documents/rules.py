@@ -11,6 +11,7 @@ from windlass.documents import (
     health,
     ignoring,
     limits,
+    notification,
     ordering,
     promotion,
     registry,
@@ -19,6 +20,7 @@ from windlass.documents import (
     syntax,
     walk,
 )
+from windlass.documents.notification import Notification
 from windlass.documents.promotion import Promotion
 from windlass.documents.registry import Registry
 from windlass.documents.types import (
@@ -50,6 +52,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Promotion": (),
     "Registry": (),
+    "Notification": (),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
 NOT_BUILT_IN_SOURCE = ("chart",)
@@ -93,11 +96,21 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
         if document.spec.commit.signing is not None:
             yield from _secret(document.spec.commit.signing.key, ("commit", "signing", "key"))
     elif isinstance(document, Registry):
-        yield from registry.violations(document.spec)
-        for index, ref in enumerate(document.spec.secrets):
-            yield from _secret(ref, ("secrets", index))
+        yield from _registry(document)
+    elif isinstance(document, Notification):
+        yield from notification.violations(document.spec)
+        for path, ref in notification.references(document.spec):
+            yield from _secret(ref, path)
     else:
         yield from _application(document)
+
+
+def _registry(document: Registry) -> Iterator[tuple[Path, str]]:
+    yield from registry.violations(document.spec)
+    for index, ref in enumerate(document.spec.secrets):
+        yield from _secret(ref, ("secrets", index))
+    if document.spec.credentials is not None:
+        yield from _secret(document.spec.credentials.password, ("credentials", "password"))
 
 
 def _repository(document: Repository) -> Iterator[tuple[Path, str]]:

@@ -235,6 +235,10 @@ class SourceQueue:
             return 0.0
         return max(float(await self._redis.pttl(key)) / 1000, 0.05)
 
+    async def put_off(self, repository: str, seconds: float) -> None:
+        """Nobody polls it for so long: it asked for that."""
+        await self._redis.set(f"windlass:poll:{repository}", "1", px=max(int(seconds * 1000), 1))
+
     async def due_retries(self, now: float) -> list[str]:
         """The sources whose retry is due. They stay due until they are nudged."""
         return [text(raw) for raw in await self._redis.zrangebyscore("windlass:retries", "-inf", now)]

@@ -6,8 +6,6 @@ that brought it there, and is healthy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import aiohttp
 
 from windlass.documents import ordering
@@ -18,6 +16,7 @@ from windlass.queue.promotions import Image
 from windlass.state import read_state
 from workers.context import Context
 from workers.dependencies import healthy
+from workers.promote.aftermath import contains, whole_id
 from workers.promote.state import PromotionState, PromotionStore
 
 CHECK_SECONDS = 10.0
@@ -70,13 +69,9 @@ class Gates:
         if state.phase != "Synced" or not revisions:
             return False
         repository = await self._context.repositories.get(target.repository)
-        if not before.merge or not repository.has(before.merge):
-            return False
-        contains: Iterable[bool] = (
-            revision != "" and repository.has(revision) and repository.is_ancestor(before.merge, revision)
-            for revision in revisions
-        )
-        return any(contains) and await healthy(self._context, application)
+        merge = await whole_id(repository, before.merge)
+        brought = any(contains(repository, merge, revision) for revision in revisions)
+        return brought and await healthy(self._context, application)
 
 
 def _same(one: Image, other: Image) -> bool:

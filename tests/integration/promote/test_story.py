@@ -26,7 +26,7 @@ from windlass.queue.promotions import Image, Noted, note
 from windlass.settings import Settings
 from workers.context import Context
 from workers.promote import words
-from workers.promote.contract import Proposal
+from workers.promote.contract import Outcome, Proposal
 from workers.promote.follow import Follower
 from workers.promote.state import PromotionState, PromotionStore
 from workers.promote.story import Promoter
@@ -90,7 +90,8 @@ class Story:
             return Proposal(branch, tip, base, (f"web.yaml: {image.tag}",), "unchanged")
         self.proposed.append(image.tag)
         made = self.write(branch, image.tag, new="") if tip else self.write("main", image.tag, new=branch)
-        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), "rebuilt" if tip else "created", "1.0.0")
+        outcome: Outcome = "rebuilt" if tip else "created"
+        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), outcome, "1.0.0", ("web.yaml",))
 
     def document(self, name: str = "web", **spec: Any) -> None:
         """Use one more promotion; reads all documents again."""
@@ -99,6 +100,7 @@ class Story:
             "manifests",
             url=self.repository.clone_url,
             forge="gitea",
+            credentials={"token": {"env": "GITEA_TOKEN"}},
             pullRequests={"token": {"env": "GITEA_TOKEN"}},
         )
         made = document("Promotion", name, image=IMAGE, target={"repository": "manifests"}, **spec)

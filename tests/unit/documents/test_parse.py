@@ -131,11 +131,11 @@ def test_a_file_that_is_no_yaml_disables_all_of_it() -> None:
         (CLUSTER.replace("v1alpha1", "v2"), "1: apiVersion: expected windlass.dev/v1alpha1, found 'windlass.dev/v2'"),
         (
             CLUSTER.replace("Cluster", "Klaster"),
-            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, found 'Klaster'",
+            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, Notification, found 'Klaster'",
         ),
         (
             CLUSTER.replace("Cluster", "[a]"),
-            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, found a list",
+            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, Notification, found a list",
         ),
         (CLUSTER.replace("Cluster", "Pipeline"), "2: kind: Pipeline is not built yet"),
         (CLUSTER + "status: {}\n", "7: status: unknown field"),

@@ -136,12 +136,39 @@ def test_an_image_cannot_come_from_a_promotion_of_another() -> None:
         ({"images": ["registry.example/(a|b)"]}, "spec.images[0]: expected an image with its registry"),
         ({"host": "a b"}, "spec.host: expected a host name"),
         ({"secrets": [{"env": "A", "file": "b"}]}, "spec.secrets[0]: expected exactly one of env and file"),
+        ({"poll": "5m"}, "spec.poll: expected a registry's type"),
+        ({"poll": "now", "type": "harbor"}, "spec.poll: expected a duration"),
+        (
+            {"poll": "5m", "type": "harbor", "images": ["*.example/shop/*"]},
+            "spec.images: with poll, expected images of",
+        ),
+        (
+            {"poll": "5m", "type": "harbor", "images": ["a.example/x", "b.example/x"]},
+            "spec.images: with poll, expected",
+        ),
+        ({"poll": "5m", "type": "harbor", "api": "file:///x"}, "spec.api: expected an http(s) URL"),
+        ({"poll": "5m", "type": "harbor", "trusted": ["https://x"]}, "spec.trusted[0]: expected a host name"),
+        ({"api": "https://registry.example"}, "spec.api: goes with poll only"),
+        (
+            {"poll": "5m", "type": "harbor", "credentials": {"username": "a:b", "password": TOKEN}},
+            "spec.credentials.username: expected a user name",
+        ),
+        (
+            {"poll": "5m", "type": "harbor", "credentials": {"username": "a", "password": {}}},
+            "spec.credentials.password: expected exactly one of env and file",
+        ),
     ],
 )
 def test_what_a_registry_cannot_mean_is_refused(more: dict[str, Any], error: str) -> None:
     catalog, errors = read(registry(**more))
     assert errors[0].startswith(error)
     assert not catalog.registries
+
+
+def test_a_registry_that_is_polled_needs_no_secret() -> None:
+    catalog, errors = read(registry(type="distribution", secrets=[], poll="5m"))
+    assert errors == []
+    assert catalog.registries["ci"].spec.registry == "registry.example"
 
 
 def test_words_are_put_in_once() -> None:

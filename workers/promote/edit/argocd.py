@@ -1,4 +1,4 @@
-"""The sources of Argo CD's applications: ``kustomize.images``, Helm's parameters and values. Not ``targetRevision``. Pure.
+"""The sources of Argo CD's applications: Kustomize's images and patches, Helm's parameters and values; no revisions. Pure.
 
 Forms: argo-cd docs/operator-manual/application.yaml; ``.argocd-source[-APP].yaml`` files hold one source (user-guide/parameters).
 """
@@ -12,8 +12,10 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from windlass.images import parse_image
 from workers.promote.edit.model import EditError, Wanted
+from workers.promote.edit.nested import nested
 from workers.promote.edit.pages import below, items, scalar, text_at
-from workers.promote.edit.places import Change, Fields, Inline, Place, Set
+from workers.promote.edit.patches import patches
+from workers.promote.edit.places import Direct, Fields, Inline, Place, Set
 from workers.promote.edit.scalars import is_text
 from workers.promote.edit.values import KEYS, is_reference, values
 
@@ -24,7 +26,7 @@ _NAMES = ("repository", "name", "image")
 class Parameters(Fields):
     """Helm parameters that together name an image: there is no place for one that is missing."""
 
-    def changes(self, wanted: Wanted) -> Iterator[Change]:
+    def changes(self, wanted: Wanted) -> Iterator[Direct]:
         for change in super().changes(wanted):
             if not isinstance(change, Set):
                 raise EditError(f"{self.field}: there is no parameter for the {change.key}, so nothing can be written")
@@ -54,9 +56,13 @@ def source(node: Node, field: str) -> Iterator[Place]:
             if parse_image(item.value.removeprefix(prefix)) is not None:
                 yield Inline(f"{dot}kustomize.images[{index}]", item, prefix)
     yield from _parameters(below(node, "helm", "parameters"), f"{dot}helm.parameters")
+    if (built := below(node, "kustomize")) is not None:
+        yield from patches(built, f"{dot}kustomize")
     held = below(node, "helm", "valuesObject")
-    if held is not None:
+    if held is not None:  # then Argo CD doesn't look at the text
         yield from values(held, f"{dot}helm.valuesObject")
+    else:
+        yield from nested(below(node, "helm", "values"), f"{dot}helm.values", lambda root: values(root, ""))
 
 
 def _parameters(node: Node | None, field: str) -> Iterator[Place]:

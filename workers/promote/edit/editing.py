@@ -19,10 +19,12 @@ from workers.promote.edit import argocd, kustomize, manifests, markers
 from workers.promote.edit.markers import Marked
 from workers.promote.edit.model import EditError, NothingToEditError, Splice, Wanted, applied
 from workers.promote.edit.named import Named, named
+from workers.promote.edit.nested import Text
 from workers.promote.edit.pages import Page, below
-from workers.promote.edit.places import Change, Place, Set
+from workers.promote.edit.patches import patches
+from workers.promote.edit.places import Change, Place, Set, Within, in_place
 from workers.promote.edit.proof import proved, proved_entry
-from workers.promote.edit.scalars import Written, added, rewritten
+from workers.promote.edit.scalars import Written
 from workers.promote.edit.values import values
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -144,6 +146,7 @@ def _places(page: Page, spec: Edit) -> Iterator[_At]:
         if name in kustomize.NAMES:
             found: Iterable[Place] = kustomize.entries(below(node, "images"), "images", spec.kustomize)
             yield from (_At(page, place, overrides=True) for place in found)
+            yield from (_At(page, place) for place in patches(node, ""))
         elif argocd.SOURCE_FILE.match(name):
             yield from (_At(page, place) for place in argocd.source(node, ""))
         elif manifests.is_object(node):
@@ -197,26 +200,32 @@ def _known(page: Page, wanted: Wanted, spec: Edit) -> Iterator[tuple[str, str]]:
 def _changes(places: Iterable[Place | Marked | Named], wanted: Wanted) -> list[Change]:
     """Each scalar's once, also where aliases lead to it several times."""
     sets: dict[int, Set] = {}
+    texts: dict[int, Text] = {}
     changes: list[Change] = []
     for place in places:
         for change in place.changes(wanted):
-            if isinstance(change, Set):
-                known = sets.setdefault(id(change.node), change)
-                if known.value != change.value:
-                    raise EditError(f"{known.field} and {change.field} share a value (an anchor), and need two")
-                if known is not change:
+            if isinstance(change, Within) and texts.setdefault(id(change.text.node), change.text) is not change.text:
+                continue
+            put = change.change if isinstance(change, Within) else change
+            if isinstance(put, Set):
+                known = sets.setdefault(id(put.node), put)
+                if known.value != put.value:
+                    raise EditError(f"{known.field} and {put.field} share a value (an anchor), and need two")
+                if known is not put:
                     continue
             changes.append(change)
     return changes
 
 
 def _splice(page: Page, change: Change) -> Splice:
-    if isinstance(change, Set):
-        line, was = change.node.start_mark.line + 1, change.node.value
-        return _made(page, rewritten(page.text, change.node, change.value), line, change.field, was, change.value)
-    written = added(page.text, change.mapping, change.after, change.key, change.value)
-    line = change.mapping.value[change.after][0].start_mark.line + 1
-    return _made(page, written, line, change.field, "", change.value)
+    if isinstance(change, Within):
+        inside, written = change.change, change.text.within(page.text, in_place(change.text.page.text, change.change))
+        line = page.text.count("\n", 0, written.start) + 1
+    else:
+        inside, written = change, in_place(page.text, change)
+        node = change.node if isinstance(change, Set) else change.mapping.value[change.after][0]
+        line = int(node.start_mark.line) + 1
+    return _made(page, written, line, change.field, inside.node.value if isinstance(inside, Set) else "", inside.value)
 
 
 def _made(page: Page, written: Written, line: int, field: str, was: str, now: str) -> Splice:

@@ -15,7 +15,7 @@ from windlass.registries.names import image_name
 from workers.promote.edit.model import EditError, Wanted
 from workers.promote.edit.pages import Page, below, items, lookup, scalar, text_at
 from workers.promote.edit.places import Add as AddPair
-from workers.promote.edit.places import Change, Fields, Set
+from workers.promote.edit.places import Direct, Fields, Set
 from workers.promote.edit.scalars import Written, end_of_pair, on_own_line, shown
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -36,7 +36,7 @@ class Entry(Fields):
 class Renamed(Entry):
     """An entry found by the name that stands in the manifests: it is also told which image that is."""
 
-    def changes(self, wanted: Wanted) -> Iterator[Change]:
+    def changes(self, wanted: Wanted) -> Iterator[Direct]:
         field = f"{self.field}.newName"
         known = scalar(self.mapping, "newName")
         if known is None:

@@ -1,21 +1,19 @@
-"""Kubernetes objects: the containers of whatever has some, and the few kinds that name images elsewhere. Pure."""
+"""Kubernetes objects: their containers, and the few kinds that name images elsewhere. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import Node
 
-from windlass.images import parse_image
 from workers.promote.edit import argocd, kustomize
-from workers.promote.edit.pages import below, items, lookup, scalar, text_at, walk
-from workers.promote.edit.places import Inline, Place
-from workers.promote.edit.scalars import is_text
-from workers.promote.edit.values import is_reference, values
+from workers.promote.edit.containers import of_containers
+from workers.promote.edit.pages import below, items, lookup, text_at
+from workers.promote.edit.patches import patches
+from workers.promote.edit.places import Place
+from workers.promote.edit.values import values
 
-CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})
-_DATA = frozenset({"metadata", "status", "data", "stringData", "binaryData", "env", "args", "command"})
 _OBJECT = re.compile(r"(?:[a-z0-9.-]+/)?v[0-9][a-z0-9]*\Z")
 _NONE = frozenset({"CustomResourceDefinition", "ConfigMap", "Secret"})
 
@@ -43,26 +41,7 @@ def objects(node: Node, field: str = "") -> Iterator[Place]:
             yield from values(held, f"{dot}spec.values")
         elif group == "kustomize.toolkit.fluxcd.io":
             yield from kustomize.entries(below(node, "spec", "images"), f"{dot}spec.images")
+            if (spec := below(node, "spec")) is not None:
+                yield from patches(spec, f"{dot}spec")
         else:
-            yield from _of_containers(node, field)
-
-
-def _of_containers(node: Node, field: str) -> Iterator[Place]:
-    listed: set[int] = set()
-    for path, key, one in walk(node, field, skip=_DATA):
-        if isinstance(one, SequenceNode) and key in CONTAINERS:
-            for index, container in enumerate(one.value):
-                image = scalar(container, "image") if isinstance(container, MappingNode) else None
-                if image is not None and is_text(image) and parse_image(image.value) is not None:
-                    listed.add(id(image))
-                    yield Inline(f"{path}[{index}].image", image)
-        elif isinstance(one, ScalarNode) and id(one) not in listed and _names_image(path, key, one):
-            listed.add(id(one))
-            yield Inline(path, one)
-
-
-def _names_image(path: str, key: str, node: ScalarNode) -> bool:
-    """Custom resources say ``image`` where they want one; a volume of an image says ``image.reference``."""
-    if key == "reference" and not path.endswith(".image.reference"):
-        return False
-    return key in ("image", "reference") and is_reference(node, "image")
+            yield from of_containers(node, field)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from yaml.nodes import Node, ScalarNode
 
 from windlass.images import parse_image, valid_digest
 from workers.promote.edit.model import Wanted
-from workers.promote.edit.scalars import is_text
+from workers.promote.edit.scalars import Written, added, is_text, rewritten
+
+if TYPE_CHECKING:
+    from workers.promote.edit.nested import Nested, Text
 
 
 class Set(NamedTuple):
@@ -31,7 +34,18 @@ class Add(NamedTuple):
     field: str
 
 
-Change = Set | Add
+Direct: TypeAlias = Set | Add
+
+
+class Within(NamedTuple):
+    """A change of the text that a scalar holds."""
+
+    text: Text
+    change: Direct
+    field: str
+
+
+Change: TypeAlias = Direct | Within
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class Inline:
         reference = parse_image(self.shown)
         return reference.name if reference else ""
 
-    def changes(self, wanted: Wanted) -> Iterator[Change]:
+    def changes(self, wanted: Wanted) -> Iterator[Direct]:
         yield from put(self.node, self.prefix + wanted.reference(self.shown), self.field)
 
 
@@ -86,7 +100,7 @@ class Fields:
         reference = parse_image(self.image)
         return reference.name if reference and not reference.tag and not reference.digest else ""
 
-    def changes(self, wanted: Wanted) -> Iterator[Change]:
+    def changes(self, wanted: Wanted) -> Iterator[Direct]:
         tag_key, digest_key = self.keys
         _, at, behind = self.tag.value.partition("@") if self.tag else ("", "", "")
         own = self.digest is not None or (not self.digest_in_tag and not at)
@@ -103,7 +117,7 @@ class Fields:
             yield Add(self.mapping, self.after, digest_key, digest, f"{dot}{digest_key}")
 
 
-Place = Inline | Fields
+Place: TypeAlias = "Inline | Fields | Nested"
 
 
 def put(node: ScalarNode, value: str, field: str) -> Iterator[Set]:
@@ -111,3 +125,13 @@ def put(node: ScalarNode, value: str, field: str) -> Iterator[Set]:
     if node.value == value and (is_text(node) or not value):
         return
     yield Set(node, value, field)
+
+
+def in_place(text: str, change: Direct) -> Written:
+    """What is written into ``text`` to make the change.
+
+    :raises EditError: there is no place for it.
+    """
+    if isinstance(change, Set):
+        return rewritten(text, change.node, change.value)
+    return added(text, change.mapping, change.after, change.key, change.value)

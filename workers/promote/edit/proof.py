@@ -14,7 +14,7 @@ from windlass.yaml_scalars import TRUE
 from windlass.yamls import YamlError
 from workers.promote.edit.model import EditError
 from workers.promote.edit.pages import Page, below, lookup, text_at
-from workers.promote.edit.places import Change, Set
+from workers.promote.edit.places import Add, Change, Set, Within
 from workers.promote.edit.scalars import is_text
 
 _REFUSED = "can't be edited without changing more than the image"
@@ -32,12 +32,12 @@ def proved(page: Page, changes: Sequence[Change], data: bytes) -> Page:
     new = _read(page, data)
     if _is_sealed(page, changes):
         raise EditError(_SEALED)
-    sets: dict[int, str] = {}
+    sets = _texts(changes)
     adds: dict[int, list[tuple[int, str, str]]] = {}
     for change in changes:
         if isinstance(change, Set):
             sets[id(change.node)] = change.value
-        else:
+        elif isinstance(change, Add):
             adds.setdefault(id(change.mapping), []).append((change.after, change.key, change.value))
     if len(new.documents) != len(page.documents):
         raise EditError(_REFUSED)
@@ -45,6 +45,21 @@ def proved(page: Page, changes: Sequence[Change], data: bytes) -> Page:
         if not _agree(before.node, after.node, sets, adds):
             raise EditError(_REFUSED)
     return new
+
+
+def _texts(changes: Sequence[Change]) -> dict[int, str]:
+    """The scalars in which a text changes, and what they hold then, which is proved as a page's data is."""
+    inside: dict[int, list[Within]] = {}
+    for change in changes:
+        if isinstance(change, Within):
+            inside.setdefault(id(change.text.node), []).append(change)
+    found = {}
+    for node, those in inside.items():
+        made = [change.change for change in those]
+        text = those[0].text.changed(made)
+        proved(those[0].text.page, made, text.encode())
+        found[node] = text
+    return found
 
 
 def _is_sealed(page: Page, changes: Iterable[Change]) -> bool:

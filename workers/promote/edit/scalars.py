@@ -59,7 +59,7 @@ def rewritten(text: str, node: ScalarNode, new: str) -> Written:
     """
     if not (new.isascii() and new.isprintable()):
         raise EditError("only printable ASCII is written into files")
-    start, end = _inner(text, node)
+    start, end = inner(text, node)
     if node.style in ("|", ">"):
         block = text[start:end]
         if not node.value.strip() or block.count(node.value.strip()) != 1 or not new:
@@ -76,8 +76,11 @@ def rewritten(text: str, node: ScalarNode, new: str) -> Written:
     return Written(start, end, value)
 
 
-def _inner(text: str, node: ScalarNode) -> tuple[int, int]:
-    """The place of the scalar itself: an anchor and a tag stand before it, and belong to the node."""
+def inner(text: str, node: ScalarNode) -> tuple[int, int]:
+    """The place of the scalar itself: an anchor and a tag stand before it, and belong to the node.
+
+    :raises EditError: it isn't where its marks say.
+    """
     start, end = int(node.start_mark.index), int(node.end_mark.index)
     match = _PROPERTIES.match(text, start, end)
     start = match.end() if match else start

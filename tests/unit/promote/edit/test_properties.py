@@ -153,7 +153,7 @@ def test_what_is_not_the_image_keeps_its_bytes(data: bytes, wanted: Wanted) -> N
 TOKENS = [
     IMAGE, f"{IMAGE}:1", "image: ", "tag: ", "repository: ", "- ", "  ", "\n", "\r\n", "{", "}", "[", "]", ", ", "&a ", "*a", "'",
     '"', "|\n", "containers:", "images:", "newTag: ", "name: ", '# {"$imagepolicy": "a:b:tag"}', "---\n", "<<: ", "? ", ": ",
-    "apiVersion: v1\n", "kind: Pod\n", "!!str ", "\ufeff", "é",
+    "apiVersion: v1\n", "kind: Pod\n", "!!str ", "\ufeff", "é", "patches:\n- patch: |\n  ", "helm:\n  values: |-\n   ",
 ]  # fmt: skip
 anything = st.lists(st.sampled_from(TOKENS), max_size=30).map(lambda parts: "".join(parts).encode())
 paths = st.sampled_from(["f.yaml", "kustomization.yaml", ".argocd-source.yaml"])

@@ -1,0 +1,1 @@
+"""Registries that can't call: their tags are looked at now and then."""

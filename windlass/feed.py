@@ -8,6 +8,7 @@ process that needs it, and again now and then, for rotation; its values stay in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -133,6 +134,7 @@ class Feed:
         self.beside, self.secrets = Beside(), ClusterSecrets(Home(settings.resources_kubeconfig))
         self._listener, self._wanted = Listener(Handover(redis, settings.shared_key())), wanted
         self._terms = terms(settings)
+        self._news = asyncio.Event()
 
     async def look(self) -> None:
         """Take over what is new."""
@@ -144,6 +146,7 @@ class Feed:
         documents = (one.document for one in (*found.documents, *found.ending))
         await self.secrets.want(ref for document in documents for ref in self._wanted(document))
         self.beside.found = found
+        self._news.set()
         log.info("resources.heard", generation=handed.generation, resources=len(handed.resources))
 
     async def follow(self) -> None:
@@ -151,6 +154,12 @@ class Feed:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await self.look()
+
+    async def news(self, seconds: float) -> None:
+        """Wait until something new was heard, but no longer than so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+        self._news.clear()
 
     async def close(self) -> None:
         await self.secrets.close()

@@ -47,10 +47,9 @@ class Team:
         )
         self.windlass.write(cluster("local", plane.kubeconfig, namespace=self.own))
 
-    @property
-    def application(self) -> str:
-        """What Windlass calls the team's application ``shop``."""
-        return f"{self.name}--shop"
+    def known_as(self, name: str) -> str:
+        """What Windlass calls the team's application."""
+        return f"{self.name}--{name}"
 
     def start(self) -> None:
         for namespace in (self.name, self.own):
@@ -107,14 +106,15 @@ class Team:
         secret = {"secret": {"name": "git", "key": "webhook"}}
         self.create("Repository", "web", {"url": self.url, "forge": "generic", "webhook": {"secrets": [secret]}})
 
-    def create_application(self, name: str = "shop", **more: Any) -> None:
-        metadata = {"annotations": more.pop("annotations")} if "annotations" in more else {}
-        spec = {
-            "sources": [{"repository": "web", "branch": "main", "path": "manifests"}],
+    def create_application(
+        self, name: str = "shop", *, path: str = "manifests", namespace: str = "", **spec: Any
+    ) -> None:
+        content = {
+            "sources": [{"repository": "web", "branch": "main", "path": path}],
             "destination": {"cluster": "local", "serviceAccount": "deployer"},
-            **more,
+            **spec,
         }
-        self.create("Application", name, spec, **metadata)
+        self.create("Application", name, content, namespace=namespace)
 
     def merge(self, kind: str, name: str, patch: dict[str, Any], *, namespace: str = "") -> Any:
         path = place(namespace or self.name, kind, name)
@@ -180,9 +180,9 @@ class Team:
         except urllib.error.HTTPError as error:
             return error.code
 
-    def state(self, name: str = "") -> ApplicationState:
+    def state(self, name: str) -> ApplicationState:
         async def read() -> ApplicationState:
             async with redis_client.asyncio.Redis.from_url(self.redis.url) as connection:
-                return await read_state(connection, name or self.application)
+                return await read_state(connection, name)
 
         return asyncio.run(read())

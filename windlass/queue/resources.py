@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 KEY = "windlass:resources"
 """A hash: ``generation``, ``body`` and ``mac``."""
 MOST_DIGITS = 20
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 LARGEST = 256 << 20
 """Bytes that a set may have; zlib could make far more of a few."""
 _LABEL = b"windlass custom resources 1"

@@ -23,7 +23,7 @@ DONE = frozenset({"Synced", "Held"})
 STUCK = frozenset({"Failed", "RolledBack"})
 BY_HAND = frozenset({"OutOfSync"})
 """Waits for a person's `windlass sync`, as its document says."""
-IDLE = frozenset({"Idle", "Merged", "Declined", "Promoted"})
+MISSING = "SecretMissing"
 
 
 class Verdict(NamedTuple):
@@ -44,9 +44,9 @@ def invalid(errors: Sequence[str]) -> Verdict:
 VALID = Verdict("True", "Valid", "")
 
 
-def waiting(reason: str, message: str) -> Verdict:
-    """Something must come true that needs no other resource."""
-    return Verdict("False", reason, message, reconciling=True)
+def secret_missing(message: str) -> Verdict:
+    """A Secret that the resource names can't be read."""
+    return Verdict("False", MISSING, message, reconciling=True)
 
 
 def ending(why_still: str) -> Verdict:

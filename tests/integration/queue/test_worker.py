@@ -189,8 +189,9 @@ def test_rq_and_its_dashboard_see_a_busy_worker(bench: Bench) -> None:
     bench.redis.set("sleep:shop", 5)
     bench.put("shop-1")
     bench.until(lambda: bench.list("began"))
-    [worker] = Worker.all(connection=bench.redis, serializer=JSONSerializer)
-    bench.until(lambda: worker.get_state() == "busy")
+    bench.until(
+        lambda: [w.get_state() for w in Worker.all(connection=bench.redis, serializer=JSONSerializer)] == ["busy"]
+    )
     client = make_dashboard_app(bench.url).test_client()
     for page in ("/", "/0/view/workers", "/0/view/jobs/windlass/started/8/asc/1", "/0/view/job/shop-1"):
         assert client.get(page).status_code == 200, page

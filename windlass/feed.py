@@ -45,7 +45,7 @@ def secrets_of_senders(document: Document) -> Iterator[SecretKey]:
     if isinstance(document, Repository) and document.spec.webhook is not None:
         yield from _named(document.spec.webhook)
     elif isinstance(document, Registry):
-        yield from _named(document.spec)
+        yield from _named(document.spec.secrets)
 
 
 def no_secrets(_: Document) -> Iterator[SecretKey]:

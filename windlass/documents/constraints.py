@@ -15,6 +15,7 @@ from windlass.documents.base import SecretKey, SecretRef
 from windlass.documents.forge_api import GithubApp, PullRequestApi
 from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
+from windlass.documents.notification import To
 from windlass.documents.promotion import HttpCheck, PromotionSpec
 from windlass.documents.registry import RegistrySpec
 from windlass.documents.rendering import ChartSource, HelmOptions, KustomizeImage, SopsOptions
@@ -117,6 +118,19 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     PromotionSpec: (
         Rule("!has(self.policy.range) || self.policy.order == 'semver'", "policy.range goes with order: semver only"),
     ),
+    RegistrySpec: (
+        Rule(
+            f"{some_of('secrets')} || has(self.poll)",
+            "expected at least one secret: an event that nobody signs could be sent by anybody",
+        ),
+        Rule("has(self.poll) || !(has(self.api) || has(self.credentials))", "api and credentials go with poll only"),
+    ),
+    To: (
+        Rule(
+            one_of("slack", "teams", "discord", "webhook", "cloudevents", "githubDeployments"),
+            "expected exactly one of slack, teams, discord, webhook, cloudevents and githubDeployments",
+        ),
+    ),
 }
 
 FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
@@ -163,7 +177,7 @@ FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
     Condition: {"lastTransitionTime": {"format": "date-time"}},
     ResourceStatus: {"conditions": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}},
     HttpCheck: {"url": _HTTP, "status": {"minimum": 100, "maximum": 599}},
-    RegistrySpec: {"images": {"minItems": 1}, "secrets": {"minItems": 1, "maxItems": 100}},
+    RegistrySpec: {"images": {"minItems": 1}, "secrets": {"maxItems": 100}, "api": _HTTP},
 }
 
 LEFT_OUT: Mapping[type, frozenset[str]] = {

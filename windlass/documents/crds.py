@@ -23,6 +23,7 @@ SHORT = {
     "Cluster": "wcluster",
     "Promotion": "wpromo",
     "Registry": "wreg",
+    "Notification": "wnote",
     "Pipeline": "wpipe",
 }
 STATUS: dict[str, type[ResourceStatus]] = {"Application": ApplicationStatus, "Promotion": PromotionStatus}

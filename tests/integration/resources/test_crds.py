@@ -68,6 +68,8 @@ VALID: dict[str, tuple[str, dict[str, Any]]] = {
     "another cluster": ("Cluster", {"server": "https://10.0.0.1:6443", "token": SECRET}),
     "a promotion": ("Promotion", {"image": "registry.example/shop/web", "target": {"repository": "shop"}}),
     "a registry": ("Registry", {"type": "ci", "images": ["registry.example/shop/*"], "secrets": [SECRET]}),
+    "a registry that is polled": ("Registry", {"type": "harbor", "images": ["registry.example/shop/*"], "poll": "5m"}),
+    "a notification": ("Notification", {"events": ["failed"], "to": {"slack": {"url": SECRET}}}),
 }
 WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "no source": (("Application", {"sources": [], "destination": DESTINATION}), "sources"),
@@ -127,7 +129,14 @@ WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         ),
         "semver",
     ),
-    "a registry that nobody signs": (("Registry", {"type": "ci", "images": ["a.b/*"], "secrets": []}), "secrets"),
+    "a notification for two": (
+        ("Notification", {"events": ["failed"], "to": {"slack": {"url": SECRET}, "teams": {"url": SECRET}}}),
+        "exactly one of slack",
+    ),
+    "a registry that nobody signs": (
+        ("Registry", {"type": "ci", "images": ["a.b/*"], "secrets": []}),
+        "at least one secret",
+    ),
 }
 
 

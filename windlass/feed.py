@@ -137,7 +137,13 @@ class Feed:
         self._news = asyncio.Event()
 
     async def look(self) -> None:
-        """Take over what is new."""
+        """Take over what is new. What goes wrong is said, and leaves everything as it is: nobody ends by a resource."""
+        try:
+            await self._look()
+        except Exception as error:
+            log.error("resources.not_heard", error=repr(error), exc_info=error)
+
+    async def _look(self) -> None:
         handed = await self._listener.look_safely()
         if handed is None:
             await self.secrets.refresh()

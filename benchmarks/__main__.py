@@ -11,6 +11,7 @@ from benchmarks import (
     first_sync,
     image_to_pull_request,
     memory,
+    merge_to_applied,
     noop,
     push_to_applied,
     rendered_push,
@@ -29,6 +30,7 @@ MEASURES = {
     "first_sync": first_sync.measure,
     "webhook_ack": webhook_ack.measure,
     "image_to_pull_request": image_to_pull_request.measure,
+    "merge_to_applied": merge_to_applied.measure,
 }
 PART_OF = {"cpu": ("push_to_applied",), "memory": ("push_to_applied", "memory")}
 

@@ -13,7 +13,7 @@ import yaml
 from benchmarks.bare import BareCluster
 from benchmarks.out import median, tell
 from benchmarks.processes import pss_mib
-from benchmarks.pushes import Change, Pushed, applied, rounds, tell_times
+from benchmarks.pushes import Change, Deliver, Pushed, applied, pushed, rounds, tell_times
 from benchmarks.reaction import Reaction
 from benchmarks.stage import Stage, stage
 from tests.parts.windlass import application, cluster, repository
@@ -27,17 +27,18 @@ def config_map(number: int, value: str) -> str:
 async def measure(sizes: list[int]) -> None:
     with stage("bench-push", forge=True) as parts:
         for size in sizes:
-            await _measure(parts, size)
+            await applied_by(parts, size, "push_to_applied", pushed)
 
 
-async def _measure(parts: Stage, size: int) -> None:
+async def applied_by(parts: Stage, size: int, measure: str, deliver: Deliver) -> None:
+    """Changes of one object out of ``size``, brought to the branch by ``deliver``."""
     namespace, name = f"bench-{size}", f"bench-{size}"
     async with BareCluster(parts.kubeconfig) as bare:
         await bare.create_namespace(namespace)
         files = {f"manifests/cm-{i:05d}.yaml": config_map(i, "first") for i in range(size)}
         remote, work = parts.create_repository(name, files)
         twin_remote, twin = parts.create_repository(f"{name}-twin", files)
-        windlass = parts.windlass(f"push-{size}")
+        windlass = parts.windlass(f"{measure}-{size}")
         try:
             windlass.write(
                 repository(name, remote.clone_url),
@@ -51,10 +52,12 @@ async def _measure(parts: Stage, size: int) -> None:
             parts.forge.create_webhook(name, f"{windlass.url}/webhooks/{name}", windlass.secret)
             await applied(bare, windlass, namespace, size)
             async with Reaction(bare, twin_remote.clone_url, parts.folder / f"{name}-mirror.git") as reaction:
-                parts.forge.create_webhook(f"{name}-twin", reaction.webhook, "unused")
+                parts.forge.create_webhook(
+                    f"{name}-twin", reaction.webhook, "unused", events=("push",), branches="main"
+                )
                 on = Pushed(bare, windlass, work, twin, reaction, namespace, name)
-                times = await rounds(on, lambda number, value: _change(number * 7919 % size, value))
-            tell_times("push_to_applied", size, times)
+                times = await rounds(on, lambda number, value: _change(number * 7919 % size, value), deliver=deliver)
+            tell_times(measure, size, times)
             tell("memory", n=size, pss_mib=pss_mib(pids))
             tell("cpu", n=size, cpu_s_per_push=median(times.cpu))
             if os.environ.get("SHOW"):

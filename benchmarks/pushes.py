@@ -25,6 +25,8 @@ REST_SECONDS = 0.3  # the forge has done by then what it does after a push
 
 Events = asyncio.Queue[tuple[float, str, dict[str, Any]]]
 Render = Callable[[WorkTree], Awaitable[float]]
+Deliver = Callable[[WorkTree, "Change"], Awaitable[tuple[str, float]]]
+"""Brings a change to `main`; returns the commit that is there then, and when it had ended."""
 
 
 class Change(NamedTuple):
@@ -68,35 +70,37 @@ async def applied(bare: BareCluster, windlass: Windlass, name: str, size: int) -
     await asyncio.sleep(2)
 
 
-async def rounds(on: Pushed, change: Callable[[int, str], Change], render: Render | None = None) -> Times:
-    """Push `change(number, value)` again and again. ``render``: the seconds of the bare program on a work tree."""
+async def pushed(tree: WorkTree, changed: Change) -> tuple[str, float]:
+    """Commit it and push."""
+    commit = tree.commit(changed.files, f"change {changed.name}")
+    await git("push", "-q", "origin", "main", cwd=tree.path)
+    return commit, time.time()
+
+
+async def rounds(
+    on: Pushed, change: Callable[[int, str], Change], render: Render | None = None, deliver: Deliver = pushed
+) -> Times:
+    """Deliver `change(number, value)` again and again. ``render``: the seconds of the bare program on a work tree."""
     times, pids = Times([], [], [], [], [], []), on.windlass.pids
     await on.bare.create_namespace(LIMIT)
     async with on.bare.watch(on.namespace) as events:
         for number in range(ROUNDS + WARM_UP):
             changed = change(number, f"{number}-{time.time()}")
             before = cpu_seconds(pids)
-            commit, pushed = await _push(on.work, changed)
+            commit, delivered = await deliver(on.work, changed)
             at = await event(events, changed)
             await asyncio.sleep(REST_SECONDS)
             times.cpu.append(cpu_seconds(pids) - before)
-            times.pushes.append(at - pushed)
+            times.pushes.append(at - delivered)
             times.arrivals.append(at - await asyncio.to_thread(on.windlass.received, on.name, commit))
-            commit, _ = await _push(on.twin, changed)
+            commit, _ = await deliver(on.twin, changed)
             times.reactions.append(await on.reaction.cost(commit, changed.value))
             times.renders.append(await render(on.twin) if render is not None else 0.0)
             await asyncio.sleep(REST_SECONDS)
             resting = change(number, f"{changed.value}, at rest")
-            commit, _ = await _push(on.twin, resting)
+            commit, _ = await deliver(on.twin, resting)
             times.rests.append(await on.reaction.cost(commit, resting.value, rest=REST_SECONDS))
     return Times(*(values[WARM_UP:] for values in times))
-
-
-async def _push(tree: WorkTree, changed: Change) -> tuple[str, float]:
-    """Returns the commit, and when the push had ended."""
-    commit = tree.commit(changed.files, f"change {changed.name}")
-    await git("push", "-q", "origin", "main", cwd=tree.path)
-    return commit, time.time()
 
 
 async def event(events: Events, changed: Change) -> float:

@@ -45,6 +45,7 @@ class Followed:
 
     def __init__(self) -> None:
         self.proposals = Proposals()
+        self.previewed = ""  # the repository's name, if its pull requests are told what they would change
         self._by_ref: dict[str, SourceView] = {}
         self._ranges: list[tuple[Range, SourceView]] = []
 
@@ -134,11 +135,20 @@ def woken(groups: Iterable[Group], event: PullRequestEvent) -> list[PromotionVie
     return list(found.values())
 
 
+def previewed(groups: Iterable[Group], event: PullRequestEvent) -> list[str]:
+    """The repositories whose pull request is to be looked at, by their documents' names."""
+    found = [followed.previewed for group in groups for followed in group.repositories(event)]
+    return list(dict.fromkeys(filter(None, found))) if event.kind == "open" and event.number > 0 else []
+
+
 def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
     """The endpoints that these documents ask for, by name. A repository without secrets has none."""
     sources: dict[str, Followed] = {}
     for view in catalog.sources.values():
         sources.setdefault(view.repository.name, Followed()).add(view)
+        api = view.repository.spec.pull_requests
+        if api is not None and api.plan:
+            sources[view.repository.name].previewed = view.repository.name
     for promotion in catalog.promotions.values():
         sources.setdefault(promotion.repository.name, Followed()).proposals.add(promotion)
     return {

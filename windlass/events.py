@@ -35,7 +35,7 @@ class PushEvent(msgspec.Struct, frozen=True):
 
 
 class PullRequestEvent(msgspec.Struct, frozen=True):
-    """A pull request of ``repositories`` (see `PushEvent`) was closed: merged, or not.
+    """A pull request of ``repositories`` (see `PushEvent`) was closed, merged or not, or (``open``) has something to look at.
 
     It tells whom to wake, and decides nothing: what became of the pull request is asked of the forge's API. ``head`` and
     ``base`` are branches by their short names, "" where the payload doesn't say; ``updates`` is what the merge moved.
@@ -47,7 +47,7 @@ class PullRequestEvent(msgspec.Struct, frozen=True):
     head: str
     base: str
     delivery: str = ""
-    kind: str = "merge"  # merge | close
+    kind: str = "merge"  # merge | close | open
 
 
 class Ignored(msgspec.Struct, frozen=True):

@@ -94,6 +94,7 @@ TABLE = (
         "",
         "the cluster that has the resources and their Secrets; not set, the one that the process runs in",
     ),
+    Variable("WINDLASS_CHECKS", "", "a folder of programs that promotions' checks may run; none may if not set"),
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
@@ -131,6 +132,7 @@ class Settings(msgspec.Struct, frozen=True):
     url: str | None
     watch: bool
     charts: tuple[str, ...]
+    checks: Path | None
     dashboard_login: Login | None
     keep_key_file: str
     resources: tuple[str, ...]  # namespaces; "" for every one; none: custom resources are not followed
@@ -171,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True):
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
             charts=tuple(read.text("WINDLASS_CHARTS").split()),
+            checks=read.path("WINDLASS_CHECKS").absolute() if read.text("WINDLASS_CHECKS") else None,
             keep_key_file=read.text("WINDLASS_KEEP_KEY_FILE"),
             resources=read.namespaces("WINDLASS_RESOURCES"),
             resources_namespace=read.label("WINDLASS_RESOURCES_NAMESPACE"),

@@ -36,7 +36,7 @@ TIDY_SECONDS = 600.0
 
 
 class Repositories:
-    """The bare stores of the repositories in use; one is made anew when the document's address or credentials change."""
+    """The bare stores of the repositories in use; one is made anew when the document changes, or the secrets that it names."""
 
     def __init__(self, directory: Path, secrets: Secrets) -> None:
         self._directory, self._secrets = directory, secrets
@@ -44,16 +44,20 @@ class Repositories:
         self._lock = asyncio.Lock()
 
     async def get(self, document: Repository) -> GitRepository:
+        """
+        :raises TransientError: a secret isn't there.
+        """
+        wanted = remote(document, self._secrets)
         known = self._open.get(document.name)
-        if known is not None and known[0] == document:
+        if known is not None and known[0] == document and known[1].remote == wanted:
             return known[1]
         async with self._lock:
             known = self._open.get(document.name)
-            if known is not None and known[0] == document:
+            if known is not None and known[0] == document and known[1].remote == wanted:
                 return known[1]
             if known is not None:
                 await known[1].close()
-            repository = GitRepository(self._directory / f"{document.name}.git", remote(document, self._secrets))
+            repository = GitRepository(self._directory / f"{document.name}.git", wanted)
             await repository.open()
             self._open[document.name] = document, repository
             return repository

@@ -21,6 +21,7 @@ from windlass.settings import Settings
 from workers.context import Context
 from workers.notify.sender import Sender
 from workers.polling import Poller
+from workers.preview.story import Previewer
 from workers.promote.follow import Follower
 from workers.promote.proposer import Proposer
 from workers.promote.story import Promoter
@@ -84,14 +85,18 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
     async with _parts(settings, fresh_redis) as parts:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
         proposer = Proposer(context.repositories, context.secrets)
-        promoter = Promoter(context, proposer)
+        promoter, previewer = Promoter(context, proposer), Previewer(context)
         connection = connect(str(settings.redis_url), connect_seconds=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
             redis=parts.redis,
             keeper=parts.keeper,
-            functions={"reconcile": Reconciler(context, reporter).reconcile, "promote": promoter.promote},
+            functions={
+                "reconcile": Reconciler(context, reporter).reconcile,
+                "preview": previewer.preview,
+                "promote": promoter.promote,
+            },
             services=[
                 context.warm,
                 context.tidy,
@@ -117,6 +122,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
         finally:
             connection.close()
             await promoter.close()
+            await previewer.close()
             proposer.close()
 
 

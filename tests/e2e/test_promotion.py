@@ -166,6 +166,8 @@ def test_closed_without_a_merge_means_no_until_a_newer_image(pipeline: Pipeline)
     pipeline.publish("2.0.0")
     pull = pipeline.pull("web 2.0.0")
     pipeline.forge.api("PATCH", f"/repos/{ADMIN}/{pipeline.name}/pulls/{pull['number']}", {"state": "closed"})
+    log = pipeline.windlass.log
+    until(lambda: '"phase":"Declined"' in log("worker"), show=lambda: log("worker")[-4000:], seconds=45)
     pipeline.publish("2.0.0")
     time.sleep(2)
     assert pipeline.pulls() == []

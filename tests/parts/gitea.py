@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,18 +95,12 @@ class Gitea:
         shutil.copytree(build.data("gitea"), self.folder / "static")
         runnable = self.folder / "gitea"
         shutil.copy(program, runnable)  # the cache may lie where that user can't go
-        configuration = self.folder / "app.ini"
-        configuration.write_text(
+        (self.folder / "app.ini").write_text(
             CONFIGURATION.format(user=self._user, work=self.folder, port=self.port, static=self.folder / "static")
         )
         self._give_away()
-        environment = {"HOME": str(self.folder), "USER": self._user, "GITEA_WORK_DIR": str(self.folder)}
-        command = [runnable, "--config", configuration]
-        user = self._user if os.geteuid() == 0 else None
-        self._part = Part(
-            "gitea", [*command, "web"], self.folder / "gitea.log", environment=environment, user=user, cwd=self.folder
-        )
-        self._part.wait_ready(self._answers)
+        command, environment, user = self._program()
+        self.serve()
         self._command(command, environment, user, "admin", "user", "create", "--admin", "--username", ADMIN,
                       "--password", PASSWORD, "--email", "windlass@shop.example",
                       "--must-change-password=false")  # fmt: skip
@@ -113,6 +108,24 @@ class Gitea:
                              "--token-name", "parts", "--scopes", "all", "--raw")  # fmt: skip
         self.token = made.strip().splitlines()[-1]
         return self
+
+    def _program(self) -> tuple[list[Path], dict[str, str], str | None]:
+        """Its command, environment and user."""
+        environment = {"HOME": str(self.folder), "USER": self._user, "GITEA_WORK_DIR": str(self.folder)}
+        command = [self.folder / "gitea", Path("--config"), self.folder / "app.ini"]
+        return command, environment, self._user if os.geteuid() == 0 else None
+
+    def serve(self) -> None:
+        """Serve, for the first time or again."""
+        command, environment, user = self._program()
+        log = self.folder / "gitea.log"
+        self._part = Part("gitea", [*command, "web"], log, environment=environment, user=user, cwd=self.folder)
+        self._part.wait_ready(self._answers)
+
+    def kill(self) -> None:
+        """kill -9; `serve` goes on with all that it had."""
+        assert self._part is not None
+        self._part.kill()
 
     def _give_away(self) -> None:
         if os.geteuid() != 0:
@@ -178,9 +191,23 @@ class Gitea:
         clone = f"{self.url}/{ADMIN}/{name}.git"
         return ForgeRepository(name, clone, clone.replace("://", f"://{ADMIN}:{PASSWORD}@"))
 
-    def create_webhook(self, repository: str, url: str, secret: str) -> None:
+    def create_webhook(
+        self,
+        repository: str,
+        url: str,
+        secret: str,
+        *,
+        events: Sequence[str] = ("push", "pull_request"),
+        branches: str = "*",
+    ) -> None:
         configuration = {"url": url, "content_type": "json", "secret": secret}
-        body = {"type": "gitea", "active": True, "events": ["push", "pull_request"], "config": configuration}
+        body = {
+            "type": "gitea",
+            "active": True,
+            "events": [*events],
+            "branch_filter": branches,
+            "config": configuration,
+        }
         self.api("POST", f"/repos/{ADMIN}/{repository}/hooks", body)
 
     def create_pull_request(self, repository: str, head: str, title: str) -> int:

@@ -24,6 +24,7 @@ COMMANDS = {
     "diff": "windlass.cli.diff",
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
+    "plan": "windlass.cli.plan",
     "rollback": "windlass.cli.back",
     "build": "windlass.cli.build",
     "notifications": "windlass.cli.notifications",

@@ -15,8 +15,8 @@ from windlass.documents.base import SecretKey, SecretRef
 from windlass.documents.forge_api import GithubApp, PullRequestApi
 from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
-from windlass.documents.notification import To
-from windlass.documents.promotion import HttpCheck, PromotionSpec
+from windlass.documents.notification import LONGEST_TEMPLATE, NotificationSpec, To
+from windlass.documents.promotion import LONGEST_ARGUMENT, Check, Gates, PromotionSpec
 from windlass.documents.registry import RegistrySpec
 from windlass.documents.rendering import ChartSource, HelmOptions, KustomizeImage, SopsOptions
 from windlass.documents.status import Condition, ResourceStatus
@@ -115,6 +115,17 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         ),
     ),
     SopsOptions: (Rule(some_of("age", "pgp", "cloud"), "expected at least one of age, pgp and cloud"),),
+    Check: (
+        Rule(
+            "has(self.url) != (has(self.command) && size(self.command) > 0)", "expected exactly one of url and command"
+        ),
+    ),
+    To: (
+        Rule(
+            one_of("slack", "teams", "discord", "webhook", "cloudevents", "githubDeployments"),
+            "expected exactly one of slack, teams, discord, webhook, cloudevents and githubDeployments",
+        ),
+    ),
     PromotionSpec: (
         Rule("!has(self.policy.range) || self.policy.order == 'semver'", "policy.range goes with order: semver only"),
     ),
@@ -124,12 +135,6 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
             "expected at least one secret: an event that nobody signs could be sent by anybody",
         ),
         Rule("has(self.poll) || !(has(self.api) || has(self.credentials))", "api and credentials go with poll only"),
-    ),
-    To: (
-        Rule(
-            one_of("slack", "teams", "discord", "webhook", "cloudevents", "githubDeployments"),
-            "expected exactly one of slack, teams, discord, webhook, cloudevents and githubDeployments",
-        ),
     ),
 }
 
@@ -176,7 +181,13 @@ FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
     KustomizeImage: {"digest": {"pattern": "^sha256:[0-9a-f]{64}$"}},
     Condition: {"lastTransitionTime": {"format": "date-time"}},
     ResourceStatus: {"conditions": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}},
-    HttpCheck: {"url": _HTTP, "status": {"minimum": 100, "maximum": 599}},
+    Gates: {"checks": {"maxItems": 100}},
+    Check: {
+        "url": _HTTP,
+        "status": {"minimum": 100, "maximum": 599},
+        "command": {"maxItems": 100, "items": {"type": "string", "maxLength": LONGEST_ARGUMENT}},
+    },
+    NotificationSpec: {"events": {"minItems": 1}, "template": {"maxLength": LONGEST_TEMPLATE}},
     RegistrySpec: {"images": {"minItems": 1}, "secrets": {"maxItems": 100}, "api": _HTTP},
 }
 

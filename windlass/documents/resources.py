@@ -18,7 +18,7 @@ from windlass.documents import accounts, syntax, walk
 from windlass.documents.base import SecretRef
 from windlass.documents.ordering import Dependency
 from windlass.documents.parse import SPECS, InvalidError, converted, dotted, judged
-from windlass.documents.promotion import After, Promotion
+from windlass.documents.promotion import After, Check, Promotion
 from windlass.documents.rendering import SopsOptions
 from windlass.documents.signing import KeyReference
 from windlass.documents.types import Application, Destination, Document, Source
@@ -145,6 +145,8 @@ def _outside(document: Document, namespace: str, terms: Terms) -> Iterator[tuple
     for path, part in walk.parts(document.spec):
         if isinstance(part, SopsOptions) and part.cloud:
             yield (*path, "cloud"), "the worker's own identity is not for a namespace's resources: expected age or pgp"
+        if isinstance(part, Check) and part.command:
+            yield (*path, "command"), "the worker's programs are not for a namespace's resources: expected url"
 
 
 def _destination(destination: Destination, namespace: str, terms: Terms) -> Iterator[tuple[Path, str]]:

@@ -29,6 +29,7 @@ from windlass.forges.base import (
     ignored_event,
     merged,
     not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.github import tip
@@ -112,17 +113,19 @@ def parse(headers: Headers, body: bytes) -> Event:
     if kind.event_type == "git.push":
         push = decode(_PUSH, body).resource
         return pushed(push.repository.urls, [update.update() for update in push.ref_updates], delivery)
-    if kind.event_type in ("git.pullrequest.merged", "git.pullrequest.updated"):
-        return _closed(decode(_PULL_REQUEST, body).resource, delivery)
+    if kind.event_type in ("git.pullrequest.created", "git.pullrequest.merged", "git.pullrequest.updated"):
+        return _changed(decode(_PULL_REQUEST, body).resource, delivery)
     return ignored_event(kind.event_type, delivery)
 
 
-def _closed(request: _PullRequest, delivery: str) -> Event:
+def _changed(request: _PullRequest, delivery: str) -> Event:
     """A merge event says that one was tried: active pull requests are merged on trial at every push."""
     urls, number = request.repository.urls, request.pull_request_id
     head, base = request.source_ref_name, request.target_ref_name
     if request.status == "abandoned":
         return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    if request.status == "active":
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
     if request.status != "completed" or request.merge_status not in (None, "succeeded"):
         return not_closed(delivery)
     commit = request.last_merge_commit.commit_id if request.last_merge_commit else None

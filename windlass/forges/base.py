@@ -131,7 +131,7 @@ def pushed(urls: Iterable[str | None], updates: Iterable[RefUpdate], delivery: s
 
 
 def not_closed(delivery: str) -> Ignored:
-    """The event of a pull request that stays open."""
+    """The event of a pull request that stays open, and as it is."""
     return Ignored("the pull request was not merged, nor closed, by this", delivery)
 
 
@@ -148,6 +148,12 @@ def closed(urls: Iterable[str | None], *, number: int, head: str | None, base: s
     """The event of a pull request that was closed without a merge."""
     names = ((head or "").removeprefix(_HEADS), base.removeprefix(_HEADS))
     return PullRequestEvent(_named(urls), (), number, *names, delivery, "close")
+
+
+def opened(urls: Iterable[str | None], *, number: int, head: str | None, base: str, delivery: str) -> Event:
+    """The event of a pull request that is new, or not what it was."""
+    names = ((head or "").removeprefix(_HEADS), base.removeprefix(_HEADS))
+    return PullRequestEvent(_named(urls), (), number, *names, delivery, "open")
 
 
 def _named(urls: Iterable[str | None]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from windlass.forges.base import (
     ignored_event,
     merged,
     not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.signatures import Headers, hex_digest, signed
@@ -109,13 +110,13 @@ class _PullRequest(Payload, frozen=True):
     merge_commit: _MergeCommit | None = None
 
 
-class _Closed(Payload, frozen=True):
+class _Changed(Payload, frozen=True):
     pullrequest: _PullRequest
     repository: _Repository
 
 
 _PUSH: Final = msgspec.json.Decoder(_Push)
-_CLOSED: Final = msgspec.json.Decoder(_Closed)
+_CHANGED: Final = msgspec.json.Decoder(_Changed)
 
 
 def verify(headers: Headers, body: bytes, secrets: Sequence[bytes]) -> bool:
@@ -129,17 +130,19 @@ def parse(headers: Headers, body: bytes) -> Event:
         push = decode(_PUSH, body)
         updates = [update for change in push.push.changes for update in change.updates()]
         return pushed([push.repository.links.html.href], updates, delivery)
-    if event in ("pullrequest:fulfilled", "pullrequest:rejected"):
-        return _closed(decode(_CLOSED, body), event, delivery)
+    if event in ("pullrequest:fulfilled", "pullrequest:rejected", "pullrequest:created", "pullrequest:updated"):
+        return _changed(decode(_CHANGED, body), event, delivery)
     if event.startswith("pullrequest:"):
         return not_closed(delivery)
     return ignored_event(event, delivery)
 
 
-def _closed(event: _Closed, key: str, delivery: str) -> Event:
+def _changed(event: _Changed, key: str, delivery: str) -> Event:
     urls, request = [event.repository.links.html.href], event.pullrequest
     head = request.source.branch.name if request.source and request.source.branch else None
     number, base = request.id, request.destination.branch.name
+    if key in ("pullrequest:created", "pullrequest:updated"):
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
     if key == "pullrequest:rejected":
         return closed(urls, number=number, head=head, base=base, delivery=delivery)
     commit = request.merge_commit.hash if request.merge_commit else None

@@ -25,6 +25,7 @@ from windlass.forges.base import (
     ignored_event,
     merged,
     not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.bitbucket import STATES
@@ -107,12 +108,13 @@ class _PullRequest(Payload, frozen=True, rename="camel"):
     properties: _Properties | None = None
 
 
-class _Closed(Payload, frozen=True, rename="camel"):
+class _Changed(Payload, frozen=True, rename="camel"):
     pull_request: _PullRequest
 
 
 _PUSH: Final = msgspec.json.Decoder(_Push)
-_CLOSED: Final = msgspec.json.Decoder(_Closed)
+LOOKED_AT: Final = ("pr:opened", "pr:from_ref_updated", "pr:modified", "pr:reopened")
+_CHANGED: Final = msgspec.json.Decoder(_Changed)
 
 
 def verify(headers: Headers, body: bytes, secrets: Sequence[bytes]) -> bool:
@@ -127,16 +129,18 @@ def parse(headers: Headers, body: bytes) -> Event:
     if event == "repo:refs_changed":
         push = decode(_PUSH, body)
         return pushed(push.repository.urls, [change.update() for change in push.changes], delivery)
-    if event in ("pr:merged", "pr:declined", "pr:deleted"):
-        return _closed(decode(_CLOSED, body).pull_request, event, delivery)
+    if event in ("pr:merged", "pr:declined", "pr:deleted", *LOOKED_AT):
+        return _changed(decode(_CHANGED, body).pull_request, event, delivery)
     if event.startswith("pr:"):
         return not_closed(delivery)
     return ignored_event(event, delivery)
 
 
-def _closed(request: _PullRequest, key: str, delivery: str) -> Event:
+def _changed(request: _PullRequest, key: str, delivery: str) -> Event:
     urls, head = request.to_ref.repository.urls, request.from_ref.id if request.from_ref else None
     number, base = request.id, request.to_ref.id
+    if key in LOOKED_AT:
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
     if key != "pr:merged":
         return closed(urls, number=number, head=head, base=base, delivery=delivery)
     found = request.properties and request.properties.merge_commit

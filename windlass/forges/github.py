@@ -25,6 +25,7 @@ from windlass.forges.base import (
     json_body,
     merged,
     not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.signatures import Headers, hex_digest, signed
@@ -82,6 +83,8 @@ class _PullRequestEvent(Payload, frozen=True):
 
 
 PUSH: Final = msgspec.json.Decoder(_Push)
+LOOKED_AT: Final = frozenset({"opened", "reopened", "synchronize", "synchronized", "edited"})
+"""Actions after which a pull request is to be looked at; Gitea says ``synchronized``."""
 PULL_REQUEST: Final = msgspec.json.Decoder(_PullRequestEvent)
 
 
@@ -110,15 +113,17 @@ def parse_event(event: str, document: bytes, delivery: str) -> Event:
         push = decode(PUSH, document)
         return pushed(push.repository.urls, [push.update()], delivery)
     if event == "pull_request":
-        return _closed(decode(PULL_REQUEST, document), delivery)
+        return _changed(decode(PULL_REQUEST, document), delivery)
     return ignored_event(event, delivery)
 
 
-def _closed(event: _PullRequestEvent, delivery: str) -> Event:
-    if event.action != "closed":
-        return not_closed(delivery)
+def _changed(event: _PullRequestEvent, delivery: str) -> Event:
     urls, request = event.repository.urls, event.pull_request
     number, head, base = request.number, request.head.ref if request.head else None, request.base.ref
+    if event.action in LOOKED_AT:
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
+    if event.action != "closed":
+        return not_closed(delivery)
     if not request.merged:
         return closed(urls, number=number, head=head, base=base, delivery=delivery)
     commit = request.merge_commit_sha

@@ -29,6 +29,7 @@ from windlass.forges.base import (
     ignored_event,
     merged,
     not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.github import tip
@@ -125,15 +126,17 @@ def parse(headers: Headers, body: bytes) -> Event:
         commit = tip(push.ref, push.after, push.checkout_sha)
         return pushed(push.project.urls, [RefUpdate(push.ref, commit, push.before)], delivery)
     if kind == "merge_request":
-        return _closed(decode(_MERGE_REQUEST, body), delivery)
+        return _changed(decode(_MERGE_REQUEST, body), delivery)
     return ignored_event(kind, delivery)
 
 
-def _closed(event: _MergeRequest, delivery: str) -> Event:
+def _changed(event: _MergeRequest, delivery: str) -> Event:
     urls, request = event.project.urls, event.object_attributes
     number, head, base = request.iid, request.source_branch, request.target_branch
     if request.action == "close":
         return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    if request.action in ("open", "reopen", "update"):
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
     if request.action != "merge":
         return not_closed(delivery)
     # A fast-forward makes no merge commit: the branch is then at the squashed commit, or at the request's own last one.

@@ -21,6 +21,7 @@ from windlass.state import ApplicationState, read_states
 from workers.aiogit import GitRepository
 from workers.context import Context
 from workers.followed import load_inputs, paths
+from workers.promote.restore import look
 from workers.promote.state import PromotionState
 
 Stage = Literal["waiting", "applied", "healthy", "degraded", "failed"]
@@ -50,7 +51,8 @@ async def standings(context: Context, view: PromotionView, promotion: PromotionS
         if _touches(files, paths(source, application, load_inputs(state.inputs)))
     ]
     repository = await context.repositories.get(view.repository)
-    merge = await whole_id(repository, promotion.merge)
+    reached = [state.revision_of(source) for _, source, state in touched]
+    merge = await located(repository, target.branch, promotion.merge, reached)
     return [_standing(repository, merge, *one) for one in touched]
 
 
@@ -92,6 +94,18 @@ def _standing(
 def contains(repository: GitRepository, merge: str, revision: str) -> bool:
     """Is ``merge`` among the commits that led to ``revision``? False where one of them is not here."""
     return revision != "" and repository.has(revision) and repository.is_ancestor(merge, revision)
+
+
+async def located(repository: GitRepository, branch: str, merge: str, revisions: Iterable[str]) -> str:
+    """The whole id of ``merge``, here with these revisions of ``branch``, which another worker may have fetched. "": unknown.
+
+    :raises GitError: and its kinds: the branch can't be fetched.
+    """
+    found = await whole_id(repository, merge)
+    if merge and not all(map(repository.has, (found, *filter(None, revisions)))):
+        await look(repository, branch, name="promotion-after")
+        found = await whole_id(repository, merge)
+    return found
 
 
 async def whole_id(repository: GitRepository, merge: str) -> str:

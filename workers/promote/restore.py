@@ -47,8 +47,8 @@ class Restored(NamedTuple):
     files: tuple[str, ...]
 
 
-async def look(repository: GitRepository, branch: str) -> str:
-    """The tip of ``branch``, here with its history.
+async def look(repository: GitRepository, branch: str, *, name: str = "rollback-base") -> str:
+    """The tip of ``branch``, here with its history; pinned as ``name``.
 
     :raises RefNotFoundError: there is no such branch. :raises GitError: and its kinds.
     """
@@ -56,7 +56,7 @@ async def look(repository: GitRepository, branch: str) -> str:
     tip = (await repository.refs(ref)).get(ref)
     if tip is None:
         raise RefNotFoundError(f"{repository.address} has no branch {branch}")
-    await repository.fetch(ref, tip, name="rollback-base")
+    await repository.fetch(ref, tip, name=name)
     return tip
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
 from windlass.documents.promotions import PromotionView
+from windlass.errors import TransientError
+from windlass.forges.calls import RefusedError
 from windlass.forges.pulls import PullRequest, PullRequests, Wanted
 from windlass.queue import Run
 from windlass.queue.notices import Occurrence
@@ -63,7 +66,16 @@ class Promoter:
 
     async def promote(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Bring the promotion as far as it can go now; answers with a summary for the job's result."""
-        return await serve(self._context.queue, job_id, source, lambda run: self._run(run, digest), _nothing_more)
+        return await serve(self._context.queue, job_id, source, lambda run: self._tried(run, digest), _nothing_more)
+
+    async def _tried(self, run: Run, digest: str) -> dict[str, Any]:
+        """:raises TransientError: the forge doesn't accept who we are: a new token, or another permission, heals that."""
+        try:
+            return await self._run(run, digest)
+        except RefusedError as error:
+            if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise TransientError(str(error)) from None
+            raise
 
     async def _view(self, source: str, digest: str) -> PromotionView | None:
         """The promotion as the documents have it; waits while this worker's documents are not those of the job."""

@@ -13,7 +13,7 @@ from tests.parts.windlass import application, cluster
 from windlass.errors import TransientError
 from windlass.health import HEALTHY, HealthState, ObjectHealth, health_key
 from windlass.state import RunRecord, application_key
-from workers.promote.aftermath import whole_id
+from workers.promote.aftermath import located
 from workers.promote.follow import Follower
 
 pytestmark = pytest.mark.integration
@@ -29,8 +29,6 @@ async def merged(story: Story, *applications: dict[str, Any], tag: str = "1.4.2"
     story.merge(pull)
     state = await story.look()
     assert (state.phase, state.pull, state.settled) == ("Merged", pull, False)
-    repository = await story.context.repositories.get(story.context.catalog.repositories["manifests"])
-    await repository.fetch("refs/heads/main", state.merge, name="main")
     return int(pull)
 
 
@@ -137,6 +135,6 @@ async def test_a_merge_that_the_forge_abbreviates_is_found(story: Story) -> None
     await merged(story, shop())
     repository = await story.context.repositories.get(story.context.catalog.repositories["manifests"])
     tip = await asyncio.to_thread(story.tip, "main")
-    assert await whole_id(repository, tip[:12]) == tip
-    assert await whole_id(repository, "0123456789ab") == ""
-    assert await whole_id(repository, tip) == tip
+    assert await located(repository, "main", tip[:12], [tip]) == tip
+    assert await located(repository, "main", "0123456789ab", []) == ""
+    assert await located(repository, "main", tip, [tip]) == tip

@@ -67,9 +67,21 @@ VALID: dict[str, tuple[str, dict[str, Any]]] = {
     "this cluster": ("Cluster", {"inCluster": True}),
     "another cluster": ("Cluster", {"server": "https://10.0.0.1:6443", "token": SECRET}),
     "a promotion": ("Promotion", {"image": "registry.example/shop/web", "target": {"repository": "shop"}}),
+    "a promotion with checks": (
+        "Promotion",
+        {
+            "image": "registry.example/shop/web",
+            "target": {"repository": "shop"},
+            "gates": {"checks": [{"url": "https://shop.example/"}, {"command": ["smoke", "--quick"]}]},
+        },
+    ),
+    "a notification": (
+        "Notification",
+        {"to": {"webhook": {"url": SECRET, "key": SECRET, "private": True}}, "events": ["healthy", "drift"]},
+    ),
+    "deployments": ("Notification", {"to": {"githubDeployments": {"token": SECRET}}, "events": ["applied"]}),
     "a registry": ("Registry", {"type": "ci", "images": ["registry.example/shop/*"], "secrets": [SECRET]}),
     "a registry that is polled": ("Registry", {"type": "harbor", "images": ["registry.example/shop/*"], "poll": "5m"}),
-    "a notification": ("Notification", {"events": ["failed"], "to": {"slack": {"url": SECRET}}}),
 }
 WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "no source": (("Application", {"sources": [], "destination": DESTINATION}), "sources"),
@@ -129,10 +141,19 @@ WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         ),
         "semver",
     ),
-    "a notification for two": (
-        ("Notification", {"events": ["failed"], "to": {"slack": {"url": SECRET}, "teams": {"url": SECRET}}}),
+    "a check of nothing": (
+        ("Promotion", {"image": "a/b", "target": {"repository": "shop"}, "gates": {"checks": [{"status": 200}]}}),
+        "exactly one of url and command",
+    ),
+    "a notification to nobody": (
+        ("Notification", {"to": {}, "events": ["healthy"]}),
+        "exactly one of slack, teams, discord, webhook, cloudevents and githubDeployments",
+    ),
+    "a notification to two": (
+        ("Notification", {"to": {"slack": {"url": SECRET}, "teams": {"url": SECRET}}, "events": ["healthy"]}),
         "exactly one of slack",
     ),
+    "an unknown event": (("Notification", {"to": {"slack": {"url": SECRET}}, "events": ["healed"]}), "events"),
     "a registry that nobody signs": (
         ("Registry", {"type": "ci", "images": ["a.b/*"], "secrets": []}),
         "at least one secret",

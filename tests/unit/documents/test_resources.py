@@ -138,10 +138,21 @@ def test_the_installations_default_account_counts_as_one_of_the_namespace() -> N
     assert "expected a ServiceAccount of team-a" in error
 
 
-@pytest.mark.parametrize("kind", ["Cluster", "Registry"])
+@pytest.mark.parametrize("kind", ["Cluster", "Registry", "Notification"])
 def test_what_is_about_the_whole_installation_counts_in_its_own_namespace_only(kind: str) -> None:
     (error,) = said(resource(kind, "team-a", "mine", {"inCluster": True}))
     assert error.startswith(f"{kind} team-a/mine: kind: a {kind} is about the whole installation")
+
+
+def test_a_namespaces_promotion_runs_no_program_of_the_worker() -> None:
+    spec = {
+        "image": "registry.example/shop/web",
+        "target": {"repository": "shop"},
+        "gates": {"checks": [{"url": "https://shop.example/"}, {"command": ["smoke"]}]},
+    }
+    (error,) = said(resource("Promotion", "team-a", "web", spec))
+    assert error.startswith("Promotion team-a/web: spec.gates.checks[1].command: the worker's programs")
+    assert said(resource("Promotion", "windlass", "web", spec)) == []
 
 
 def test_another_namespaces_repository_is_not_there(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def secrets_of_senders(document: Document) -> Iterator[SecretKey]:
     if isinstance(document, Repository) and document.spec.webhook is not None:
         yield from _named(document.spec.webhook)
     elif isinstance(document, Registry):
-        yield from _named(document.spec)
+        yield from _named(document.spec.secrets)
 
 
 def no_secrets(_: Document) -> Iterator[SecretKey]:
@@ -137,7 +137,13 @@ class Feed:
         self._news = asyncio.Event()
 
     async def look(self) -> None:
-        """Take over what is new."""
+        """Take over what is new. What goes wrong is said, and leaves everything as it is: nobody ends by a resource."""
+        try:
+            await self._look()
+        except Exception as error:
+            log.error("resources.not_heard", error=repr(error), exc_info=error)
+
+    async def _look(self) -> None:
         handed = await self._listener.look_safely()
         if handed is None:
             await self.secrets.refresh()

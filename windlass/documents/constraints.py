@@ -129,6 +129,13 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     PromotionSpec: (
         Rule("!has(self.policy.range) || self.policy.order == 'semver'", "policy.range goes with order: semver only"),
     ),
+    RegistrySpec: (
+        Rule(
+            f"{some_of('secrets')} || has(self.poll)",
+            "expected at least one secret: an event that nobody signs could be sent by anybody",
+        ),
+        Rule("has(self.poll) || !(has(self.api) || has(self.credentials))", "api and credentials go with poll only"),
+    ),
 }
 
 FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
@@ -181,7 +188,7 @@ FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
         "command": {"maxItems": 100, "items": {"type": "string", "maxLength": LONGEST_ARGUMENT}},
     },
     NotificationSpec: {"events": {"minItems": 1}, "template": {"maxLength": LONGEST_TEMPLATE}},
-    RegistrySpec: {"images": {"minItems": 1}, "secrets": {"minItems": 1, "maxItems": 100}},
+    RegistrySpec: {"images": {"minItems": 1}, "secrets": {"maxItems": 100}, "api": _HTTP},
 }
 
 LEFT_OUT: Mapping[type, frozenset[str]] = {

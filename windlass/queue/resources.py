@@ -76,7 +76,11 @@ class Handover:
         if not hmac.compare_digest(mac, self._mac(generation, body)):
             log.error("resources.refused", error="not signed by this installation's key (WINDLASS_KEY)")
             return None
-        return Handed(generation, await asyncio.to_thread(_unpacked, body))
+        try:
+            return Handed(generation, await asyncio.to_thread(_unpacked, body))
+        except (zlib.error, msgspec.DecodeError) as error:  # another release's
+            log.error("resources.refused", error=f"not in this release's form: {error}")
+            return None
 
     def _mac(self, generation: int, body: bytes) -> bytes:
         return hmac.digest(self._key, b"%d\0%b" % (generation, body), hashlib.sha256)

@@ -116,8 +116,6 @@ class Statuses:
 
     async def _tell(self, known: Known, state: ApplicationState, news: News) -> None:
         status, verdict = await self._said(known, state, news)
-        waits = known.resource.deleting or verdict.reason == conditions.MISSING
-        (self._waiting.add if waits else self._waiting.discard)(known.place)
         name = self._name(known.resource)
         wanted = conditions.with_conditions(
             status,
@@ -127,8 +125,9 @@ class Statuses:
             before=known.status,
             now=time.time(),
         )
-        if not conditions.same(wanted, known.status):
-            await self._write(known, wanted)
+        written = conditions.same(wanted, known.status) or await self._write(known, wanted)
+        waits = not written or known.resource.deleting or verdict.reason == conditions.MISSING
+        (self._waiting.add if waits else self._waiting.discard)(known.place)
 
     async def _said(self, known: Known, state: ApplicationState, news: News) -> tuple[ResourceStatus, Verdict]:
         """What is to be said. ``state`` is what is known by the name, which may be another document's."""
@@ -151,7 +150,8 @@ class Statuses:
             return status, conditions.of_application(state, current=current, trouble=news.trouble(of.document))
         return status, conditions.VALID
 
-    async def _write(self, known: Known, status: Mapping[str, Any]) -> None:
+    async def _write(self, known: Known, status: Mapping[str, Any]) -> bool:
+        """False: it is to be tried again."""
         resource = known.resource
         metadata = {"name": resource.name, "namespace": resource.namespace, "uid": resource.uid}
         body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": resource.kind, "metadata": metadata, "status": status}
@@ -163,11 +163,13 @@ class Statuses:
                 body=orjson.dumps(body),
                 content_type="application/apply-patch+yaml",
             )
-        except ApiError as error:
-            if error.status not in (404, 409):  # it is gone, or another one of its name is there
-                log.warning("resources.status", resource=resource.label, error=str(error))
         except WindlassError as error:
-            log.warning("resources.status", resource=resource.label, error=str(error))
+            if isinstance(error, ApiError) and error.status in (404, 409):
+                return True  # it is gone, or another one of its name is there
+            if known.place not in self._waiting:
+                log.warning("resources.status", resource=resource.label, error=str(error))
+            return False
+        return True
 
 
 class News(NamedTuple):

@@ -81,6 +81,7 @@ VALID: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "deployments": ("Notification", {"to": {"githubDeployments": {"token": SECRET}}, "events": ["applied"]}),
     "a registry": ("Registry", {"type": "ci", "images": ["registry.example/shop/*"], "secrets": [SECRET]}),
+    "a registry that is polled": ("Registry", {"type": "harbor", "images": ["registry.example/shop/*"], "poll": "5m"}),
 }
 WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "no source": (("Application", {"sources": [], "destination": DESTINATION}), "sources"),
@@ -153,7 +154,10 @@ WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         "exactly one of slack",
     ),
     "an unknown event": (("Notification", {"to": {"slack": {"url": SECRET}}, "events": ["healed"]}), "events"),
-    "a registry that nobody signs": (("Registry", {"type": "ci", "images": ["a.b/*"], "secrets": []}), "secrets"),
+    "a registry that nobody signs": (
+        ("Registry", {"type": "ci", "images": ["a.b/*"], "secrets": []}),
+        "at least one secret",
+    ),
 }
 
 

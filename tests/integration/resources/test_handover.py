@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -61,6 +62,14 @@ async def test_nonsense_in_redis_is_survived(redis: Redis, field: str, value: by
     await Handover(redis, SECRET).write([ONE], after=0)
     await redis.hset(KEY, field, value)
     assert await Listener(Handover(redis, SECRET)).look() is None
+
+
+@pytest.mark.parametrize("body", [b"not packed", zlib.compress(b'{"another": "form"}')])
+async def test_the_form_of_another_release_is_said_and_changes_nothing(redis: Redis, body: bytes) -> None:
+    """Signed by the same key, while an installation is upgraded."""
+    watcher = Handover(redis, SECRET)
+    await redis.hset(KEY, items=["generation", "7", "body", body, "mac", watcher._mac(7, body)])
+    assert await Listener(watcher).look() is None
 
 
 async def test_what_was_said_earlier_is_not_heard_again(redis: Redis) -> None:

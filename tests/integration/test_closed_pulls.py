@@ -29,7 +29,7 @@ def manifests(item: Sample) -> dict[str, object]:
 
 
 def closing() -> list[Sample]:
-    return [item for item in samples() if "pull" in item.expect]
+    return [item for item in samples() if item.expect.get("kind") in ("merge", "close")]
 
 
 @pytest.mark.parametrize("item", closing(), ids=lambda item: item.name)

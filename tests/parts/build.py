@@ -72,6 +72,7 @@ PARTS = {
         variables=("sigs.k8s.io/kustomize/api/provenance.version=v5.8.2",),
     ),
     "sops": Part("sops", "github.com/getsops/sops/v3/cmd/sops", 100),
+    "actionlint": Part("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", 15),
 }
 
 

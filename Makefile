@@ -10,9 +10,9 @@ TESTED := $(PACKAGES) tests benchmarks examples
 demo: system $(VENV)/.ready  ## the main job on real parts; ONCE=1 exits after the story
 	@$(BIN)/python -m examples.demo
 
-test: system $(VENV)/.ready lint  ## everything, on real parts
+test: system $(VENV)/.ready lint  ## everything, on real parts, in two processes that each have their own
 	@$(BIN)/python -m tests.parts build >/dev/null
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-unit: $(VENV)/.ready  ## seconds: no I/O
 	@$(BIN)/python -m pytest -q tests/unit

@@ -75,7 +75,9 @@ async def _all(bare: BareCluster, windlass: Windlass, work: WorkTree, url: str) 
         await bare.delete_namespace(namespace)
         value = f"{number}-{time.time()}"
         async with bare.watch(NAME) as events:
-            commit = await asyncio.to_thread(work.commit_and_push, _files(range(number, number + 1), value))
+            commit = await asyncio.to_thread(
+                work.commit_and_push, _files(range(number % OBJECTS, number % OBJECTS + 1), value)
+            )
             received = time.time()
             await deliver(windlass, NAME, url, commit)
             ours.append(await _every(events, value) - received)

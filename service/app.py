@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -29,10 +29,11 @@ from service.health import Health
 from service.images import Images
 from service.receiver import Receiver
 from service.webhooks import Queue, Webhooks
-from windlass.documents.directory import DocumentDirectory
 from windlass.errors import WindlassError
 from windlass.exposed import exposed
+from windlass.feed import documents_of, secrets_of_senders
 from windlass.queue import SourceQueue
+from windlass.queue.connections import connect_async
 from windlass.secrets import Secrets
 from windlass.settings import Settings
 
@@ -145,15 +146,14 @@ def _listener(host: str, port: int) -> socket.socket:
 
 def connect_redis(url: str) -> Redis:
     """A pool that fails fast: what Redis can't take now, the forge sends again."""
-    pool = BlockingConnectionPool.from_url(
+    return connect_async(
         url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_SECONDS,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
+        seconds=REDIS_SECONDS,
+        connect_seconds=REDIS_SECONDS,
+        connections=REDIS_CONNECTIONS,
+        wait=REDIS_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
-    return Redis.from_pool(pool)
 
 
 async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
@@ -166,9 +166,11 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     _allow_connections()
     redis = connect_redis(settings.redis_url)
     queue = SourceQueue(redis, queue_name=settings.queue)
-    directory, documents = DocumentDirectory(settings.documents), Documents()
+    directory, feed = await documents_of(settings, redis, secrets_of_senders)
+    documents = Documents()
     documents.use(directory.load())
-    app = make_app(documents, queue, Secrets(), redis, body_limit=settings.body_limit)
+    secrets = Secrets(feed.secrets if feed else None)
+    app = make_app(documents, queue, secrets, redis, body_limit=settings.body_limit)
     stop = stop or _stop_on_signals()
     try:
         figures = Figures(redis, settings.queue, documents)
@@ -179,13 +181,16 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             log.info("service.started", host=settings.host, port=port)
             follower = asyncio.create_task(documents.follow(directory, queue))
             waiter = asyncio.create_task(stop.wait())
-            await asyncio.wait({follower, waiter}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (follower, waiter):
+            tasks = {follower, waiter, *([asyncio.create_task(feed.follow())] if feed else [])}
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         log.info("service.stopped")
     finally:
+        if feed is not None:
+            await feed.close()
         await redis.aclose()
 
 

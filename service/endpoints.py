@@ -12,10 +12,12 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from service.proposals import Proposals
 from windlass.documents.catalog import Catalog, SourceView
+from windlass.documents.promotions import PromotionView
 from windlass.documents.types import Repository, SecretRef
 from windlass.errors import WindlassError
-from windlass.events import PushEvent, RefUpdate
+from windlass.events import PullRequestEvent, PushEvent, RefUpdate
 from windlass.forges import Forge, addresses, all_addresses, forge
 from windlass.forges.address import Address
 from windlass.forges.signatures import Headers
@@ -39,9 +41,11 @@ class Wanted(NamedTuple):
 
 class Followed:
     """The sources of one repository: by ref; those that follow a range of versions apart, since each pushed tag may be
-    within any of them."""
+    within any of them. And ``proposals``: the promotions whose pull requests are in this repository."""
 
     def __init__(self) -> None:
+        self.proposals = Proposals()
+        self.previewed = ""  # the repository's name, if its pull requests are told what they would change
         self._by_ref: dict[str, SourceView] = {}
         self._ranges: list[tuple[Range, SourceView]] = []
 
@@ -81,7 +85,7 @@ class Group:
                 log.error("webhook.secret_missing", error=str(error))
         return values
 
-    def repositories(self, event: PushEvent) -> list[Followed]:
+    def repositories(self, event: PushEvent | PullRequestEvent) -> list[Followed]:
         """The sources of each repository that the event names."""
         named = addresses(self.forge_name, event.repositories)
         found = [self._repositories[address] for address in named if address in self._repositories]
@@ -106,7 +110,7 @@ class Endpoint:
         return verified if any(secrets) else None
 
 
-def wanted(groups: Iterable[Group], event: PushEvent) -> tuple[list[Wanted], bool]:
+def wanted(groups: Iterable[Group], event: PushEvent | PullRequestEvent) -> tuple[list[Wanted], bool]:
     """The sources that follow the refs that moved, each once, and whether the event names one of the repositories at
     all."""
     by_source: dict[str, Wanted] = {}
@@ -120,11 +124,33 @@ def wanted(groups: Iterable[Group], event: PushEvent) -> tuple[list[Wanted], boo
     return list(by_source.values()), known
 
 
+def woken(groups: Iterable[Group], event: PullRequestEvent) -> list[PromotionView]:
+    """The promotions of which it may be the pull request, each once."""
+    found = {
+        view.id: view
+        for group in groups
+        for followed in group.repositories(event)
+        for view in followed.proposals.between(event.head, event.base)
+    }
+    return list(found.values())
+
+
+def previewed(groups: Iterable[Group], event: PullRequestEvent) -> list[str]:
+    """The repositories whose pull request is to be looked at, by their documents' names."""
+    found = [followed.previewed for group in groups for followed in group.repositories(event)]
+    return list(dict.fromkeys(filter(None, found))) if event.kind == "open" and event.number > 0 else []
+
+
 def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
     """The endpoints that these documents ask for, by name. A repository without secrets has none."""
     sources: dict[str, Followed] = {}
     for view in catalog.sources.values():
         sources.setdefault(view.repository.name, Followed()).add(view)
+        api = view.repository.spec.pull_requests
+        if api is not None and api.plan:
+            sources[view.repository.name].previewed = view.repository.name
+    for promotion in catalog.promotions.values():
+        sources.setdefault(promotion.repository.name, Followed()).proposals.add(promotion)
     return {
         name: Endpoint(_groups(repositories, sources))
         for name, repositories in catalog.endpoints.items()

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from service.bodies import Bodies
 from service.senders import Refused
-from windlass import metrics
+from windlass import metrics, tracing
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +90,7 @@ class Receiver:
         seconds = time.perf_counter() - since
         metrics.WEBHOOKS.labels(kind, _result(status, answer)).inc()
         metrics.WEBHOOK_SECONDS.observe(seconds)
+        tracing.received(str(answer["event"]), received_at, endpoint=name, status=status)
         milliseconds = round(seconds * 1000, 2)
         log.info(
             "delivery.received", endpoint=name, status=status, bytes=size, milliseconds=milliseconds, **_logged(answer)

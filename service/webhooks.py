@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, Protocol
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from service.endpoints import Endpoint, Group, Resolver, Wanted, wanted
+from service.endpoints import Endpoint, Group, Resolver, Wanted, previewed, wanted, woken
 from service.follow import Documents
 from service.receiver import RETRY_AFTER, Answer, Receiver, redis_is_away
 from service.senders import Refused
-from windlass.events import Event, Ignored, PushEvent
+from windlass.documents.promotions import PromotionView
+from windlass.events import Event, Ignored, PullRequestEvent, PushEvent
 from windlass.forges import PayloadError
-from windlass.queue import Mark, Marked
+from windlass.queue import Mark, Marked, previews
 
 
 class Queue(Protocol):
@@ -87,22 +88,51 @@ class Webhooks:
         if isinstance(event, Ignored):
             return 200, {"event": event_id, "ignored": event.reason}
         sources, known = wanted(delivery.groups, event)
-        if not sources:
+        if isinstance(event, PullRequestEvent) and event.kind == "open":
+            return await self._preview(delivery, event, known, received_at)
+        promotions = woken(delivery.groups, event) if isinstance(event, PullRequestEvent) else []
+        if not sources and not promotions:
             return 200, {"event": event_id, "ignored": _nothing(event, known)}
         marks = [_mark(source, event) for source in sources]
+        marks += [_wake(view, event) for view in promotions if isinstance(event, PullRequestEvent)]
         try:
             marked = await self._queue.mark(marks, event=event_id, delivery=delivery.identity, received_at=received_at)
         except (RedisError, OSError) as error:
             redis_is_away(event_id, error)
-        rows = [_row(source, result) for source, result in zip(sources, marked, strict=True)]
         applied = all(result.outcome == "applied" for result in marked)
-        return (200 if applied else 202), {"event": event_id, "sources": rows}
+        answer: dict[str, Any] = {"event": event_id}
+        if sources:
+            answer["sources"] = list(map(_row, sources, marked))
+        if promotions:
+            woke = zip(promotions, marked[len(sources) :], strict=True)
+            answer["promotions"] = [{"promotion": v.promotion.name, "outcome": result.outcome} for v, result in woke]
+        return (200 if applied else 202), answer
+
+    async def _preview(self, delivery: Delivery, event: PullRequestEvent, known: bool, received_at: float) -> Answer:
+        """A pull request is new, or not what it was: what it would change is to be said."""
+        names = previewed(delivery.groups, event)
+        if not names:
+            return 200, {"event": delivery.id, "ignored": _nothing(event, known)}
+        marks = [previews.mark(name, event.number, f"pull request {event.number}") for name in names]
+        try:
+            marked = await self._queue.mark(
+                marks, event=delivery.id, delivery=delivery.identity, received_at=received_at
+            )
+        except (RedisError, OSError) as error:
+            redis_is_away(delivery.id, error)
+        rows = [{"repository": name, "outcome": result.outcome} for name, result in zip(names, marked, strict=True)]
+        return 202, {"event": delivery.id, "previews": rows}
 
 
-def _mark(source: Wanted, event: PushEvent) -> Mark:
+def _mark(source: Wanted, event: PushEvent | PullRequestEvent) -> Mark:
     update, view = source.update, source.view
     description = f"{event.kind} {update.after[:8]}".strip()
     return Mark(view.id, update.after, update.before, description, view.digest)
+
+
+def _wake(view: PromotionView, event: PullRequestEvent) -> Mark:
+    """No commit, no image: what the promotion finds is the forge's own answer."""
+    return Mark(view.id, "", "", f"{event.kind} of pull request {event.number}", view.digest)
 
 
 def _row(source: Wanted, result: Marked) -> dict[str, Any]:
@@ -114,7 +144,10 @@ def _row(source: Wanted, result: Marked) -> dict[str, Any]:
     }
 
 
-def _nothing(event: PushEvent, known: bool) -> str:
+def _nothing(event: PushEvent | PullRequestEvent, known: bool) -> str:
     if not known:
         return f"no repository of this endpoint has the address {', '.join(event.repositories[:3])[:300]}"
+    if not event.updates and isinstance(event, PullRequestEvent):
+        who = "no plan is asked for of" if event.kind == "open" else "no promotion has"
+        return f"{who} pull requests from {event.head} into {event.base}"[:300]
     return f"no application follows {', '.join(update.ref for update in event.updates[:5])[:300]}"

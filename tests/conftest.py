@@ -16,6 +16,7 @@ from tests.parts.control_plane import ControlPlane
 from tests.parts.git_http import GitHttp
 from tests.parts.gitea import Gitea
 from tests.parts.redis_server import RedisServer
+from tests.parts.resources import define
 
 # The same examples at every run, however busy the machine: a failure is news, and happens again.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -49,6 +50,13 @@ def control_plane(parts_folder: Path) -> Iterator[ControlPlane]:
     """A control plane with nodes on which pods become ready."""
     with ControlPlane(parts_folder / "control-plane", nodes=2) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def defined(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane, with Windlass' custom resources."""
+    define(control_plane)
+    return control_plane
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,22 @@ class PushEvent(msgspec.Struct, frozen=True):
     kind: str = "push"  # push | merge
 
 
+class PullRequestEvent(msgspec.Struct, frozen=True):
+    """A pull request of ``repositories`` (see `PushEvent`) was closed, merged or not, or (``open``) has something to look at.
+
+    It tells whom to wake, and decides nothing: what became of the pull request is asked of the forge's API. ``head`` and
+    ``base`` are branches by their short names, "" where the payload doesn't say; ``updates`` is what the merge moved.
+    """
+
+    repositories: tuple[str, ...]
+    updates: tuple[RefUpdate, ...]
+    number: int
+    head: str
+    base: str
+    delivery: str = ""
+    kind: str = "merge"  # merge | close | open
+
+
 class Ignored(msgspec.Struct, frozen=True):
     """A verified event that needs no work (a ping, a comment, an opened pull request), and why, for the 200's
     answer."""
@@ -60,4 +76,4 @@ class ImagesPublished(msgspec.Struct, frozen=True):
     delivery: str = ""
 
 
-Event = PushEvent | Ignored
+Event = PushEvent | PullRequestEvent | Ignored

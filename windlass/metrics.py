@@ -43,6 +43,12 @@ API_RETRIES = Counter(
     "windlass_api_retries", "Requests to API servers that were tried again, by why.", ["reason"], registry=REGISTRY
 )
 GIT_FETCHES = Counter("windlass_git_fetches", "Fetches, by the way they went.", ["way"], registry=REGISTRY)
+NOTIFICATIONS = Counter(
+    "windlass_notifications",
+    "Notifications, by the kind of their receiver and what came of them.",
+    ["to", "result"],
+    registry=REGISTRY,
+)
 JOBS_RUNNING = Gauge("windlass_worker_jobs_running", "Jobs that this worker runs now.", registry=REGISTRY)
 JOBS_LIMIT = Gauge("windlass_worker_jobs_limit", "Jobs that this worker would run at once.", registry=REGISTRY)
 WATCHER_LEADER = Gauge(

@@ -6,7 +6,9 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import Protocol
 
+from windlass.documents.base import SecretKey
 from windlass.documents.types import SecretRef
 from windlass.errors import TransientError
 
@@ -16,10 +18,18 @@ SETTLED = 0.1
 """Seconds. A file read so shortly after it changed is read again next time: its time stamp could not show another change."""
 
 
+class ClusterSecrets(Protocol):
+    """What this module needs of `windlass.feed.ClusterSecrets`."""
+
+    def resolve(self, ref: SecretKey) -> bytes: ...
+
+
 class Secrets:
     """Resolves references. A file is read again when it changed, so that a rotated secret is used at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, clusters: ClusterSecrets | None = None) -> None:
+        """``clusters``: where the Secrets are that custom resources name."""
+        self._clusters = clusters
         self._files: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
     def resolve(self, ref: SecretRef) -> bytes:
@@ -27,10 +37,20 @@ class Secrets:
 
         :raises TransientError: it isn't there (yet), or it is empty.
         """
-        value = os.environb.get(ref.env.encode(), b"") if ref.env is not None else self._file(str(ref.file))
+        if ref.secret is not None:
+            value = self._of_cluster(ref.secret)
+        else:
+            value = os.environb.get(ref.env.encode(), b"") if ref.env is not None else self._file(str(ref.file))
         if not value:
             raise TransientError(f"the secret {describe(ref)} is not set, or empty")
         return value
+
+    def _of_cluster(self, ref: SecretKey) -> bytes:
+        if self._clusters is None:
+            raise TransientError(
+                f"the secret {describe(SecretRef(secret=ref))}: this process follows no custom resources"
+            )
+        return _without_newline(self._clusters.resolve(ref))
 
     def _file(self, path: str) -> bytes:
         try:
@@ -56,4 +76,6 @@ def _without_newline(content: bytes) -> bytes:
 
 def describe(ref: SecretRef) -> str:
     """Which secret it is, for people; never its value."""
+    if ref.secret is not None:
+        return f"{ref.secret.key} of the Secret {ref.secret.namespace}/{ref.secret.name}"
     return f"env {ref.env}" if ref.env is not None else f"file {ref.file}"

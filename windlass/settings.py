@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from windlass.documents.accounts import EXPECTED, valid_account
+from windlass.documents.syntax import valid_label
 from windlass.errors import WindlassError
+from windlass.redis_address import AddressError, sentinels
 
 
 class Variable(NamedTuple):
@@ -77,6 +79,22 @@ TABLE = (
         "",
         "beginnings of the addresses that charts may be pulled from, with spaces between (`https://…`, `oci://…`)",
     ),
+    Variable(
+        "WINDLASS_RESOURCES",
+        "off",
+        "follow custom resources too: off, cluster (those of every namespace), or namespaces with commas between",
+    ),
+    Variable(
+        "WINDLASS_RESOURCES_NAMESPACE",
+        "windlass",
+        "Windlass' own namespace: resources there count as files do, those of other namespaces within their namespace",
+    ),
+    Variable(
+        "WINDLASS_RESOURCES_KUBECONFIG",
+        "",
+        "the cluster that has the resources and their Secrets; not set, the one that the process runs in",
+    ),
+    Variable("WINDLASS_CHECKS", "", "a folder of programs that promotions' checks may run; none may if not set"),
 )
 DEFAULTS = {variable.name: variable.default for variable in TABLE}
 SHORTEST_KEY = 32
@@ -114,8 +132,12 @@ class Settings(msgspec.Struct, frozen=True):
     url: str | None
     watch: bool
     charts: tuple[str, ...]
+    checks: Path | None
     dashboard_login: Login | None
     keep_key_file: str
+    resources: tuple[str, ...]  # namespaces; "" for every one; none: custom resources are not followed
+    resources_namespace: str
+    resources_kubeconfig: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -126,7 +148,7 @@ class Settings(msgspec.Struct, frozen=True):
 
         read = _Reader(environ)
         return cls(
-            redis_url=read.address("REDIS_URL", "redis", "rediss", "unix"),
+            redis_url=read.redis("REDIS_URL"),
             documents=read.path("WINDLASS_DOCUMENTS"),
             data=read.path("WINDLASS_DATA"),
             host=read.text("WINDLASS_HOST"),
@@ -151,7 +173,11 @@ class Settings(msgspec.Struct, frozen=True):
             url=read.address("WINDLASS_URL", "http", "https"),
             watch=read.choice("WINDLASS_WATCH", "true", "false") == "true",
             charts=tuple(read.text("WINDLASS_CHARTS").split()),
+            checks=read.path("WINDLASS_CHECKS").absolute() if read.text("WINDLASS_CHECKS") else None,
             keep_key_file=read.text("WINDLASS_KEEP_KEY_FILE"),
+            resources=read.namespaces("WINDLASS_RESOURCES"),
+            resources_namespace=read.label("WINDLASS_RESOURCES_NAMESPACE"),
+            resources_kubeconfig=read.text("WINDLASS_RESOURCES_KUBECONFIG"),
             dashboard_login=read.login("WINDLASS_DASHBOARD_USERNAME", "WINDLASS_DASHBOARD_PASSWORD"),
         )
 
@@ -172,6 +198,21 @@ class Settings(msgspec.Struct, frozen=True):
             return _long_enough(path.read_bytes().strip(), str(path))
         except OSError as error:
             raise WindlassError(f"{path}: the key can't be read or made: {error.strerror}") from None
+
+    def shared_key(self) -> bytes:
+        """The key by which the processes of this installation know each other's word in Redis: WINDLASS_KEY's, else the
+        first of kept sets'. One that a process makes for itself is nobody else's.
+
+        :raises WindlassError: there is none, it is too short, or its file can't be read.
+        """
+        if self.key or self.key_file:
+            return self.secret_key()
+        if keys := self.keep_keys():
+            return keys[0]
+        raise WindlassError(
+            "WINDLASS_RESOURCES: what the watcher reads goes through Redis, and must be signed: set WINDLASS_KEY or "
+            "WINDLASS_KEY_FILE, the same for all processes"
+        )
 
     def keep_keys(self) -> list[bytes]:
         """The keys of kept sets, the one that seals first; none: nothing is kept.
@@ -228,6 +269,20 @@ class _Reader:
             raise WindlassError(f"{name}: expected at most 64 {meaning}")
         return self.text(name)
 
+    def label(self, name: str) -> str:
+        if not valid_label(self.text(name)):
+            raise WindlassError(f"{name}={self.text(name)}: expected the name of a namespace")
+        return self.text(name)
+
+    def namespaces(self, name: str) -> tuple[str, ...]:
+        text = self.text(name)
+        if text in ("off", "cluster"):
+            return () if text == "off" else ("",)
+        found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        if not all(map(valid_label, found)):
+            raise WindlassError(f"{name}={text}: expected off, cluster, or names of namespaces with commas between")
+        return found
+
     def account(self, name: str) -> str:
         text = self.text(name)
         if text and not valid_account(text):
@@ -244,6 +299,14 @@ class _Reader:
             _ = urlsplit(text).port
         except ValueError:
             raise WindlassError(f"{name}: expected host:port, the port a number to 65535") from None
+        return text or None
+
+    def redis(self, name: str) -> str | None:
+        text = self.text(name)
+        try:
+            _ = sentinels(text) if text else None
+        except AddressError as error:
+            raise WindlassError(f"{name}: {error}") from None
         return text or None
 
     def path(self, name: str) -> Path:

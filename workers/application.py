@@ -17,7 +17,7 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from windlass import metrics
+from windlass import metrics, tracing
 from windlass.documents import ordering
 from windlass.documents.types import Application, Limits
 from windlass.errors import (
@@ -128,6 +128,7 @@ class ApplicationRun:
         self._waits_for_health = False
         self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
+        self.withheld: frozenset[ObjectKey] | None = None  # what it would write, had a person said so
         self._plan = Plan()
         self._hold = Hold.load(state.hold)
         self._instead, self._rendering = instead, instead.rendering if instead is not None else self._render
@@ -210,8 +211,10 @@ class ApplicationRun:
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
         self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
+        self.unreadable = self._unreadable()
         what = "" if by_hand else withheld(self.application, self.state, self.commit, self._plan)
         if what:
+            self.withheld = frozenset(wanted.key for wanted in self._plan.writes)
             raise OutOfSyncError(what)
         self._writer = Writer(
             self._context,
@@ -225,7 +228,6 @@ class ApplicationRun:
             save=self._save_progress,
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
-        self.unreadable = self._unreadable()
 
     def _go_back(self, back: Held) -> None:
         """A rollback holds: this run makes true what was kept, not what the sources hold now."""
@@ -356,6 +358,7 @@ class ApplicationRun:
         if ended.complete:
             self._keep()
         metrics.run_ended(record)
+        tracing.run_ended(self.application.name, record, self._progress.began)
         log.info(
             "application.reconciled",
             application=self.application.name,

@@ -14,6 +14,7 @@ import msgspec
 
 from windlass.forges.status import State
 from windlass.health import DEGRADED, HEALTHY, HealthState
+from workers.manual import OUT_OF_SYNC
 
 LONGEST = 140
 """Characters of a description: GitHub's limit."""
@@ -57,12 +58,22 @@ class Standing(NamedTuple):
         return self.applied and (self.health.status == HEALTHY or self.health.reached > 0)
 
     @property
+    def asks(self) -> bool:
+        """Does it wait for a person's word (`sync.automatic: false`)? No commit is ever done there by itself."""
+        return self.report.phase == OUT_OF_SYNC
+
+    @property
     def applied(self) -> bool:
         return self.report.phase == "Synced"
 
 
 def describe(standings: Mapping[str, Standing]) -> tuple[State, str]:
     """The state and the line for a commit on a cluster, by its applications' names."""
+    asking = [name for name, one in sorted(standings.items()) if one.asks and not one.by]
+    if asking:
+        state, line = describe({name: one for name, one in standings.items() if name not in asking})
+        line = "" if len(asking) == len(standings) else f"{line}; "
+        return state, _short(f"{line}{_many(len(asking))} to be asked for: `windlass sync {asking[0]}`", LONGEST)
     failed = {name: one for name, one in sorted(standings.items()) if one.errors}
     if failed:
         return "failure", _failure(failed)

@@ -15,6 +15,7 @@ from windlass.documents.directory import DocumentDirectory
 from windlass.documents.health import HealthRule
 from windlass.documents.types import Application, Cluster, Repository
 from windlass.errors import WindlassError
+from windlass.feed import Feed
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.sealed import SealingKeys
 from windlass.secrets import Secrets
@@ -25,6 +26,7 @@ from workers.cluster import Clusters
 from workers.health import CompiledRules, Sandbox
 from workers.keeping import Keeping
 from workers.kept import KeptSets
+from workers.notify.news import News
 from workers.render.charts import Charts
 from workers.render.renderer import Renderer
 
@@ -106,10 +108,11 @@ class Context:
         queue: SourceQueue,
         leases: LeaseKeeper,
         secret_key: bytes,
+        feed: Feed | None = None,
     ) -> None:
-        self.settings, self.directory = settings, directory
+        self.settings, self.directory, self.feed = settings, directory, feed
         self.redis, self.queue, self.leases, self.secret_key = redis, queue, leases, secret_key
-        self.secrets = Secrets()
+        self.secrets = Secrets(feed.secrets if feed is not None else None)
         keys = settings.keep_keys()
         self.keeping = Keeping(KeptSets(redis, SealingKeys(keys))) if keys else None
         self.catalog: Catalog = directory.load()
@@ -117,6 +120,7 @@ class Context:
         self.repositories = Repositories(settings.data / "git", self.secrets)
         self.clusters = Clusters(self.secrets, settings.installation)
         self.dependents = _dependents(self.catalog)
+        self.news = News(redis, lambda: self.catalog)
         self._charts = Charts(settings.charts, settings.data / "charts")
         self.renderer = Renderer(self.secrets, pull=self._charts.pull)
         self._renderer_opened: asyncio.Task[None] | None = None
@@ -173,6 +177,11 @@ class Context:
         except WindlassError as error:
             log.warning("cluster.unreachable", cluster=document.name, error=str(error))
 
+    async def hear(self) -> None:
+        """Follow the custom resources that the watcher hands on, where the settings say so."""
+        if self.feed is not None:
+            await self.feed.follow()
+
     async def tidy(self) -> None:
         """Pack what the fetches left behind, now and then; a store that needs nothing is left alone."""
         while True:
@@ -184,6 +193,9 @@ class Context:
                     log.warning("git.not_tidied", error=str(error))
 
     async def close(self) -> None:
+        if self.feed is not None:
+            await self.feed.close()
+        await self.news.close()
         if self.keeping is not None:
             await self.keeping.close()
         await self.repositories.close()

@@ -61,7 +61,7 @@ class Deletion:
     def __init__(self, context: Context, name: str, access: ClusterAccess, tell: Tell) -> None:
         self.name, self.access = name, access
         self.deleted, self.failed = 0, 0
-        self.document = context.catalog.applications.get(name)
+        self.document = context.catalog.applications.get(name) or context.catalog.ending.get(name)
         self.applyset = access.applyset(name)
         self._context, self._tell = context, tell
         self._uids: dict[str, str] = {}
@@ -131,10 +131,7 @@ class Deletion:
                 return
             known = [text(raw) for raw in await self._context.redis.hkeys(state.objects_key(self.name))]
             await self.claims.release(known)
-            keys = (state.application_key, state.objects_key, state.history_key, health_key)
-            await self._context.redis.delete(*(key(self.name) for key in keys))
-            if self._context.keeping is not None:
-                await self._context.keeping.kept.forget(self.name)
+            await forget(self._context, self.name)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Lease]:
@@ -200,3 +197,12 @@ class Deletion:
             self._tell(f"{item.key}: {late}", err=True)
         self.failed += len(left)
         return False
+
+
+async def forget(context: Context, name: str) -> None:
+    """Nothing is known of an application any more, but what its cluster knows. Called under its lease, or where it never had
+    anything."""
+    keys = (state.application_key, state.objects_key, state.history_key, health_key)
+    await context.redis.delete(*(key(name) for key in keys))
+    if context.keeping is not None:
+        await context.keeping.kept.forget(name)

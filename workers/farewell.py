@@ -82,7 +82,9 @@ async def hooks_of(deletion: Deletion, context: Context) -> Hooked | None:
 
 
 async def _source(context: Context, source: Source, known: ApplicationState) -> SourceAt:
-    document = context.catalog.repositories[source.repository]
+    document = context.catalog.repositories.get(source.repository)
+    if document is None:
+        raise PermanentError(f"the Repository {source.repository}, whose commit says what to run, is gone")
     repository = await context.repositories.get(document)
     commit = known.revision_of(source.id) or await context.queue.processed(source.id)
     if commit:
@@ -98,6 +100,23 @@ async def _source(context: Context, source: Source, known: ApplicationState) -> 
         repository, document, context.secrets, source=source.id, ref=following.ref, commit=tip, applied=""
     )
     return SourceAt(source, repository, tip)
+
+
+async def delete(context: Context, deletion: Deletion, hooked: Hooked | None, tell: Tell) -> bool:
+    """Delete what there is, with its hooks around it. False: something failed, and what would follow it was left; the same
+    again goes on."""
+    farewell = Farewell(context, deletion, hooked, tell) if hooked else None
+    before, after = PHASES
+    if farewell and not await farewell.run(before):
+        return False
+    if not await deletion.run():
+        return False
+    if farewell:
+        if not await farewell.run(after):
+            return False
+        await farewell.clean_up(after)
+    await deletion.forget()
+    return True
 
 
 class Farewell:

@@ -29,11 +29,16 @@ class Handover:
 
     def __init__(self) -> None:
         self._silent: dict[str, Application] = {}
+        self._waiting: dict[ObjectKey, Application] = {}
         self._unreadable: list[_Unreadable] = []
 
     def silent(self, application: Application) -> None:
         """``application`` ended before it had claimed what it wants."""
         self._silent[application.name] = application
+
+    def waiting(self, application: Application, wanted: Iterable[ObjectKey]) -> None:
+        """``application`` will want these once a person says so."""
+        self._waiting.update(dict.fromkeys(wanted, application))
 
     def unreadable(self, application: Application, files: Mapping[str, bytes]) -> None:
         """``application`` wants what is in these files (path -> content), whatever that is."""
@@ -51,6 +56,13 @@ class Handover:
                 return {i.key: ObjectError(str(i.key), "", 0, message, retry=True) for i in leaving}
         held = {}
         for item in leaving:
+            asking = self._waiting.get(item.key)
+            if asking is not None and _meets(asking, application):
+                message = (
+                    f"stays for now: application {asking.name} wants it, and waits for `windlass sync {asking.name}`"
+                )
+                held[item.key] = ObjectError(str(item.key), "", 0, message, retry=True)
+                continue
             for other, file, content in self._unreadable:
                 if _meets(other, application) and _named_in(content, item.key.name):
                     message = f"stays for now: a file of application {other.name} names it, and can't be read"

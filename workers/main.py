@@ -10,23 +10,25 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import structlog
-from redis import Redis
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
-from windlass.documents.directory import DocumentDirectory
 from windlass.exposed import exposed
+from windlass.feed import documents_of
 from windlass.queue import LeaseKeeper, SourceQueue
+from windlass.queue.connections import connect, connect_async
 from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
+from workers.notify.sender import Sender
 from workers.polling import Poller
+from workers.preview.story import Previewer
 from workers.promote.follow import Follower
 from workers.promote.proposer import Proposer
 from workers.promote.story import Promoter
 from workers.reconcile import Reconciler
 from workers.registry.poller import RegistryPoller
 from workers.report import Reporter
+from workers.resources.role import ResourceReader
 from workers.rollback import Automatic
 from workers.services import kept_running, stop
 from workers.sweeper import Sweeper
@@ -55,7 +57,18 @@ class Parts(NamedTuple):
     async def watch(self) -> None:
         """Leases are given once somebody has looked at Redis' epoch."""
         await self.sweeper.looked.wait()
-        await Watcher(self.context, Automatic(self.context, self.reporter).health_changed).run()
+        automatic, follower = Automatic(self.context, self.reporter), Follower(self.context)
+
+        async def health_changed(application: str) -> None:
+            await automatic.health_changed(application)
+            await follower.health_changed(application)
+
+        await Watcher(self.context, health_changed).run()
+
+    async def read_resources(self) -> None:
+        """As `watch`, of custom resources."""
+        await self.sweeper.looked.wait()
+        await ResourceReader(self.context).run()
 
 
 def run(settings: Settings, *, fresh_redis: bool = False) -> None:
@@ -72,17 +85,22 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
     async with _parts(settings, fresh_redis) as parts:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
         proposer = Proposer(context.repositories, context.secrets)
-        promoter = Promoter(context, proposer)
-        connection = Redis.from_url(str(settings.redis_url), socket_connect_timeout=SOCKET_SECONDS)
+        promoter, previewer = Promoter(context, proposer), Previewer(context)
+        connection = connect(str(settings.redis_url), connect_seconds=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
             connection=connection,
             redis=parts.redis,
             keeper=parts.keeper,
-            functions={"reconcile": Reconciler(context, reporter).reconcile, "promote": promoter.promote},
+            functions={
+                "reconcile": Reconciler(context, reporter).reconcile,
+                "preview": previewer.preview,
+                "promote": promoter.promote,
+            },
             services=[
                 context.warm,
                 context.tidy,
+                context.hear,
                 Tidier(context).run,
                 sweeper.sweep,
                 sweeper.retry,
@@ -91,7 +109,9 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
                 Poller(context).run,
                 RegistryPoller(context).run,
                 Follower(context).run,
+                Sender(context).run,
                 parts.watch,
+                parts.read_resources,
             ],
             ready=sweeper.looked.wait,
             concurrency=settings.concurrency,
@@ -102,6 +122,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
         finally:
             connection.close()
             await promoter.close()
+            await previewer.close()
             proposer.close()
 
 
@@ -110,7 +131,9 @@ async def _watch(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     async with _parts(settings, fresh_redis=False) as parts:
-        services = (parts.context.warm, parts.sweeper.sweep, parts.sweeper.documents, parts.reporter.run, parts.watch)
+        context, sweeper = parts.context, parts.sweeper
+        hearing = (context.hear, sweeper.sweep, sweeper.documents)
+        services = (context.warm, *hearing, parts.reporter.run, parts.watch, parts.read_resources)
         parts.keeper.start()
         log.info("watcher.ready")
         running = [asyncio.create_task(kept_running(service)) for service in services]
@@ -124,29 +147,31 @@ async def _watch(settings: Settings) -> None:
 @asynccontextmanager
 async def _parts(settings: Settings, fresh_redis: bool) -> AsyncIterator[Parts]:
     assert settings.redis_url is not None
-    pool = BlockingConnectionPool.from_url(
+    blocking = connect_async(
         settings.redis_url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=None,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
+        seconds=SOCKET_SECONDS,
+        connect_seconds=SOCKET_SECONDS,
+        connections=REDIS_CONNECTIONS,
+        wait=None,
     )
-    redis = Together.from_pool(pool)
+    redis = Together.from_pool(blocking.connection_pool)
     keeper = LeaseKeeper(redis, settings.redis_url, seconds=settings.lease_seconds)
+    directory, feed = await documents_of(settings, redis)
     context = Context(
         settings,
-        DocumentDirectory(settings.documents),
+        directory,
         redis=redis,
         queue=SourceQueue(redis, queue_name=settings.queue, keeper=keeper),
         leases=keeper,
         secret_key=settings.secret_key(),
+        feed=feed,
     )
     gc.set_threshold(*COLLECT)
     try:
         async with exposed(settings.host, settings.metrics_port):
             yield Parts(
                 context,
-                AsyncRedis(connection_pool=pool),
+                blocking,
                 keeper,
                 Sweeper(context, fresh_redis=fresh_redis),
                 Reporter(context),

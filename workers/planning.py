@@ -63,7 +63,7 @@ class Planner:
         else:
             found = await self._by_cluster()
         if not (self._wanted or self._rendered.errors) and (found.leaving or not self._desired.by_changes):
-            found = self._never_empty(found)
+            found = await self._never_empty(found)
         warnings = (*self._desired.warnings, *found.warnings)
         return found._replace(errors=(*self._errors, *found.errors), warnings=warnings)
 
@@ -167,10 +167,12 @@ class Planner:
             return True
         return known is not None and known.hash == member.hash and bool(known.fields) and known.fields != member.fields
 
-    def _never_empty(self, found: Plan) -> Plan:
+    async def _never_empty(self, found: Plan) -> Plan:
         """An empty render is a mistake more often than a wish: it is an error, and deletes nothing."""
         first, plain = self._sources[0], len(self._sources) == 1 and not self._desired.inputs
-        if plain and len(found.leaving) < max(self._state.objects, 1):
+        # What an earlier try has pruned already is named again, and isn't there any more.
+        there = await read_entries(self._redis, self._application.name, [str(item.key) for item in found.leaving])
+        if plain and len(there) < max(self._state.objects, 1):
             files = first.repository.iter_diff(None, first.commit, first.source.path)
             if any(is_manifest(change.path) for change in files):
                 return found

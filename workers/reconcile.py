@@ -322,7 +322,10 @@ class _Group:
         except Exception as error:  # noqa: BLE001 - an application's failure is its own: recorded, and the others go on
             one.fail(error)
         finally:
-            if not one.claimed:
+            if one.withheld is not None:
+                self._handover.unreadable(one.application, one.unreadable)
+                self._handover.waiting(one.application, one.withheld)
+            elif not one.claimed:
                 self._handover.silent(one.application)
             for milestone in progress:
                 milestone.passed()

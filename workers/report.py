@@ -93,7 +93,9 @@ class Reporter:
     ) -> None:
         """These applications are being applied; said only if it takes a while. Whatever commit they were at is replaced."""
         by_cluster: dict[str, dict[str, Report]] = {}
-        for app in applications:
+        applied = list(applications)
+        self._context.news.started(repository.name, commit, applied)
+        for app in applied:
             by_cluster.setdefault(app.spec.destination.cluster, {})[app.name] = Report("Syncing")
         await self._keep(repository, commit, by_cluster, source=source, delay=PENDING_AFTER)
 
@@ -103,18 +105,21 @@ class Reporter:
         """These runs ended. Seconds count from the webhook's arrival, where one came."""
         now = time.time()
         by_cluster: dict[str, dict[str, Report]] = {}
-        for outcome in outcomes:
+        ended = list(outcomes)
+        for outcome in ended:
             seconds = now - received if received else outcome.seconds
             by_cluster.setdefault(outcome.cluster, {})[outcome.application] = Report(
                 outcome.phase, round(seconds, 3), list(outcome.errors[:3]), now
             )
         await self._keep(repository, commit, by_cluster)
+        await self._context.news.ended(repository.name, commit, ended)
 
     async def source_failed(self, view: SourceView, commit: str, error: str) -> None:
         """The commit could not be read, or is refused as it is: nothing of it is applied anywhere."""
         clusters = {application.spec.destination.cluster for application in view.applications}
         report = {_field(view.id): Report("Failed", errors=[error])}
         await self._keep(view.repository, commit, dict.fromkeys(clusters, report))
+        await self._context.news.unreadable(view.repository.name, commit, view.applications, error)
 
     async def source_read(self, view: SourceView, commit: str) -> None:
         """The commit that could not be read was, and concerns no application."""
@@ -126,6 +131,7 @@ class Reporter:
 
     async def health_changed(self, application: str) -> None:
         """The commits that the application is at have something else to say, maybe."""
+        await self._context.news.health_changed(application)
         document = self._context.catalog.applications.get(application)
         if document is None:
             return

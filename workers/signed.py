@@ -59,4 +59,4 @@ def policy(spec: SignedCommits, secrets: Secrets) -> Policy:
 def _read(reference: KeyReference, secrets: Secrets) -> bytes:
     if reference.key is not None:
         return reference.key.encode()
-    return secrets.resolve(SecretRef(env=reference.env, file=reference.file))
+    return secrets.resolve(SecretRef(env=reference.env, file=reference.file, secret=reference.secret))

@@ -70,9 +70,10 @@ class Sweeper:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def documents(self) -> None:
-        """Follow the documents' directory, and look at the sources that they changed."""
+        """Follow the documents' directory and the custom resources, and look at the sources that they changed."""
+        feed = self._context.feed
         while True:
-            await asyncio.sleep(DOCUMENTS_SECONDS)
+            await (feed.news(DOCUMENTS_SECONDS) if feed is not None else asyncio.sleep(DOCUMENTS_SECONDS))
             before, known = self._context.catalog.queued, self._context.catalog.applications
             if not await asyncio.to_thread(self._context.reload):
                 continue

@@ -40,6 +40,7 @@ class Progress:
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
+        self.began: dict[str, float] = {}  # step -> when it began first (seconds since the epoch)
         self.errors: list[ObjectError] = []
         self.done: dict[str, bytes] = {}  # inventory entries that are not recorded yet
         self.gone: list[str] = []
@@ -47,6 +48,7 @@ class Progress:
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
         start = time.perf_counter()
+        self.began.setdefault(step, time.time())
         try:
             yield
         finally:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.e2e.test_order import document
 from tests.e2e.world import World, config_map
 from tests.parts.control_plane import ControlPlane
 from tests.parts.waiting import until
+from tests.parts.windlass import application, cluster, repository
 
 pytestmark = pytest.mark.e2e
 
@@ -62,3 +65,33 @@ def test_a_persons_word_is_for_one_commit_however_its_run_ends(world: World) -> 
     assert world.value("b") is None
     assert world.windlass.run("sync", world.name).returncode == 0
     assert world.value("b") == "1"
+
+
+def test_nobody_else_waits_for_that_word_but_who_would_delete_what_is_wanted(world: World) -> None:
+    """One application needs a person, the other doesn't; an object moves from the second to the first."""
+    other, texts = f"{world.name}-other", {name: config_map(name, "1") for name in ("moves", "leaves", "stays")}
+    first = world.work.commit_and_push({f"other/{name}.yaml": text for name, text in texts.items()})
+    shared: dict[str, Any] = {"repository": world.name, "namespace": world.name}
+    world.windlass.write(
+        repository(world.name, world.url, forge="generic"),
+        cluster("local", world.kubeconfig),
+        application(world.name, path="manifests", sync={"automatic": False}, **shared),
+        application(other, path="other", **shared),
+    )
+    until(lambda: world.windlass.revision(other) == first, show=lambda: world.windlass.log("worker")[-3000:])
+    moved = {"other/moves.yaml": None, "other/leaves.yaml": None, "manifests/moves.yaml": texts["moves"]}
+    second = world.work.commit_and_push(moved)
+    world.deliver(second)
+    until(lambda: world.value("leaves") is None, show=lambda: world.windlass.log("worker")[-3000:])
+    until(lambda: world.windlass.last_run(other).revision == second)
+    assert "waits for `windlass sync" in world.windlass.last_run(other).errors[0]
+    before = uid(world, "moves")
+    assert world.windlass.run("sync", world.name).returncode == 0
+    until(lambda: world.windlass.revision(other) == second, show=lambda: world.windlass.log("worker")[-3000:])
+    assert uid(world, "moves") == before, "it is handed over, not deleted and created"
+
+
+def uid(world: World, name: str) -> str:
+    found = world.cluster.get(f"/api/v1/namespaces/{world.name}/configmaps/{name}")
+    assert found is not None
+    return str(found["metadata"]["uid"])

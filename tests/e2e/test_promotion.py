@@ -88,6 +88,13 @@ class Pipeline:
         until(lambda: [p["title"] for p in self.pulls()] == [title], show=lambda: self.windlass.log("worker")[-4000:])
         return self.pulls()[0]
 
+    def told(self, number: int, what: str) -> bool:
+        """Does one comment say what became of the merge?"""
+        comments = self.forge.api("GET", f"/repos/{ADMIN}/{self.name}/issues/{number}/comments")
+        outcomes = [one["body"] for one in comments if "windlass outcome" in one["body"]]
+        assert len(outcomes) <= 1
+        return any(f"`{self.name}` | `production`" in body and what in body for body in outcomes)
+
     def checkout(self, branch: str) -> None:
         self.work.git("fetch", "-q", "origin", branch)
         self.work.git("checkout", "-q", "--detach", "FETCH_HEAD")
@@ -140,15 +147,27 @@ def test_from_a_published_image_to_the_cluster_by_one_pull_request(pipeline: Pip
     until(lambda: pipeline.image() == f"{IMAGE}:1.2.0", show=lambda: pipeline.windlass.log("worker")[-4000:])
     pipeline.checkout("main")
     assert (pipeline.work.path / "shop/web.yaml").read_text() == WEB.replace(":1.0.0 ", ":1.2.0 ")
+    until(
+        lambda: pipeline.told(second["number"], "| healthy at `"), show=lambda: pipeline.windlass.log("worker")[-4000:]
+    )
     pipeline.publish("1.2.0")
     time.sleep(1)
     assert pipeline.pulls() == []
+
+    back = pipeline.windlass.run("rollback", pipeline.name, "--pull-request")
+    assert back.returncode == 0, back.stderr
+    (pull,) = pipeline.pulls()
+    assert f"{pull['html_url']} takes" in back.stdout
+    pipeline.forge.merge(pipeline.name, pull["number"])
+    until(lambda: pipeline.image() == f"{IMAGE}:1.0.0", show=lambda: pipeline.windlass.log("worker")[-4000:])
 
 
 def test_closed_without_a_merge_means_no_until_a_newer_image(pipeline: Pipeline) -> None:
     pipeline.publish("2.0.0")
     pull = pipeline.pull("web 2.0.0")
     pipeline.forge.api("PATCH", f"/repos/{ADMIN}/{pipeline.name}/pulls/{pull['number']}", {"state": "closed"})
+    log = pipeline.windlass.log
+    until(lambda: '"phase":"Declined"' in log("worker"), show=lambda: log("worker")[-4000:], seconds=45)
     pipeline.publish("2.0.0")
     time.sleep(2)
     assert pipeline.pulls() == []

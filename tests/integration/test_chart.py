@@ -37,6 +37,8 @@ VALUES: dict[str, dict[str, Any]] = {
     "scaled by CPU": {"worker": {"autoscaling": {"type": "hpa"}}},
     "scaled by the queue": {"worker": {"autoscaling": {"type": "keda", "prometheus": "http://prometheus.example"}}},
     "without a watcher": {"watcher": {"enabled": False}, "podDisruptionBudget": {"enabled": False}},
+    "custom resources of every namespace": {"resources": {"scope": "cluster", "secrets": ["git"]}},
+    "custom resources of some namespaces": {"resources": {"scope": "namespaces", "namespaces": ["shop", "blog"]}},
     "OpenShift": {"route": {"enabled": True, "host": "windlass.apps.example"}},
     "an Ingress": {"ingress": {"enabled": True, "host": "windlass.example", "className": "nginx", "tlsSecret": "tls"}},
     "a Gateway": {"httpRoute": {"enabled": True, "host": "windlass.example", "parentRefs": [{"name": "gateway"}]}},
@@ -151,6 +153,25 @@ def test_no_pod_gets_a_token_that_it_does_not_need(helm: Helm) -> None:
     }
     with_token = {name for name, pod in pods.items() if pod["automountServiceAccountToken"]}
     assert with_token == {"main-windlass-worker", "main-windlass-watcher"}
+
+
+@pytest.mark.parametrize("resources", [{"scope": "cluster"}, {"scope": "namespaces", "namespaces": ["shop"]}])
+def test_with_custom_resources_the_service_has_an_account_that_reads_secrets_only(
+    helm: Helm, resources: dict[str, Any]
+) -> None:
+    rendered = objects(template(helm, {"resources": resources}).stdout)
+    pods = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in rendered if one["kind"] == "Deployment"}
+    assert pods["main-windlass-service"]["serviceAccountName"] == "main-windlass-service"
+    assert pods["main-windlass-watcher"]["serviceAccountName"] == "main-windlass"
+    roles = {(one["kind"], one["metadata"]["name"]): one["rules"] for one in rendered if one["kind"].endswith("Role")}
+    bound = [
+        (one["roleRef"]["kind"], one["roleRef"]["name"])
+        for one in rendered
+        if one["kind"].endswith("Binding")
+        and "main-windlass-service" in [subject["name"] for subject in one["subjects"]]
+    ]
+    assert bound
+    assert all(roles[role] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}] for role in bound)
 
 
 def test_install_upgrade_and_uninstall(helm: Helm, control_plane: ControlPlane, restricted: str) -> None:

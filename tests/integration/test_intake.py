@@ -34,9 +34,9 @@ class TestWhatIsBelieved:
         assert await intake.keys() == set()
 
         status, answer = await intake.deliver(item)
-        if "ignored" in item.expect:
+        if "ignored" in item.expect or item.expect["kind"] == "close":
             assert status == 200
-            assert item.expect["ignored"] in answer["ignored"]
+            assert item.expect.get("ignored", "pull requests from") in answer["ignored"]
             assert await intake.keys() == set()
             return
         assert status == 202
@@ -496,7 +496,8 @@ class TestHostileBodies:
         assert (
             await Raw(process.url).send(HEAD + "Content-Length: 100\r\n\r\n", lambda: b"{", pieces=1, seconds=0.5) == 0
         )
-        assert await Raw(process.url).send(CHUNKED, lambda: b"zz\r\n", pieces=1) == 400
+        # Refused at once, or, where it came after the head, given up as what never arrived.
+        assert await Raw(process.url).send(CHUNKED, lambda: b"zz\r\n", pieces=1) in (400, 408)
         assert await self.still_works(process)
 
     @staticmethod

@@ -182,12 +182,18 @@ class ControlPlane:
         """
         return self._call("POST", f"{path}?dryRun=All", body, "application/json")[1].get_all("Warning") or []
 
+    def table(self, path: str) -> dict[str, object]:
+        """A list as kubectl shows it."""
+        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        return self._call("GET", path, None, "application/json", accept=table)[0]
+
     def _call(
-        self, method: str, path: str, body: object, content_type: str
+        self, method: str, path: str, body: object, content_type: str, *, accept: str = "application/json"
     ) -> tuple[dict[str, object], email.message.Message]:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self.server}{path}", data=data, method=method)
         request.add_header("Content-Type", content_type)
+        request.add_header("Accept", accept)
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
         with urllib.request.urlopen(request, context=context, timeout=30) as answer:

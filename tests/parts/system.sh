@@ -9,6 +9,7 @@ need ssh openssh-client
 need gpg gnupg
 need gpgsm gpgsm
 need docker-registry docker-registry
+need buildah buildah
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 [ -z "$missing" ] && exit 0

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO
 
 import yaml
-from redis.asyncio import Redis
 
 from tests.parts.process import die_with_parent, free_port
 from windlass.documents.types import source_id
+from windlass.queue.connections import connect_async
 from windlass.state import ApplicationState, RunRecord, read_state
 
 API_VERSION = "windlass.dev/v1alpha1"
@@ -149,7 +149,7 @@ class Windlass:
         return asyncio.run(self._settled(heads))
 
     async def _settled(self, heads: Mapping[str, str]) -> bool:
-        async with Redis.from_url(self.environment["REDIS_URL"]) as redis:
+        async with connect_async(self.environment["REDIS_URL"], connect_seconds=5) as redis:
             pipeline = redis.pipeline(transaction=False)
             for name in heads:
                 key = f"windlass:source:{source_id(name, 'refs/heads/main')}"
@@ -163,7 +163,7 @@ class Windlass:
         )
 
     async def _state(self, name: str) -> ApplicationState:
-        async with Redis.from_url(self.environment["REDIS_URL"]) as redis:
+        async with connect_async(self.environment["REDIS_URL"], connect_seconds=5) as redis:
             return await read_state(redis, name)
 
     def log(self, name: str = "") -> str:
@@ -221,8 +221,8 @@ def _end(processes: Sequence[subprocess.Popen[bytes] | None]) -> None:
 class Dashboard:
     """rq-dashboard on an installation's queue."""
 
-    def __init__(self, windlass: Windlass) -> None:
-        self._windlass, self.port = windlass, free_port()
+    def __init__(self, windlass: Windlass, *options: str) -> None:
+        self._windlass, self._options, self.port = windlass, options, free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -230,7 +230,7 @@ class Dashboard:
         return f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self) -> Dashboard:
-        self._process = self._windlass.spawn("dashboard", "--port", str(self.port))
+        self._process = self._windlass.spawn("dashboard", "--port", str(self.port), *self._options)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -66,6 +66,17 @@ def test_a_commit_whose_place_another_took_is_not_waited_for(standing: Standing,
         assert said[1] == "superseded by c0ffee1234 before it was healthy"
 
 
+def test_who_waits_for_a_persons_word_keeps_no_commit_pending() -> None:
+    asks = Standing(Report("OutOfSync"), PLAIN)
+    assert describe({"shop": asks}) == ("success", "1 application to be asked for: `windlass sync shop`")
+    both = {"by-hand": asks, "shop": Standing(APPLIED, PLAIN)}
+    assert describe(both) == (
+        "success",
+        "1 application applied in 80 ms; 1 application to be asked for: `windlass sync by-hand`",
+    )
+    assert describe({**both, "worst": Standing(APPLIED, BROKEN)})[0] == "failure"
+
+
 def test_of_several_the_worst_counts() -> None:
     good, waits, bad = Standing(APPLIED, ROLLED_OUT), Standing(APPLIED, ON_ITS_WAY), Standing(APPLIED, BROKEN)
     gone = Standing(Report("Superseded"), by="c0ffee1234567")

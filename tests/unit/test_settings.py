@@ -41,7 +41,11 @@ def test_an_empty_environment_is_enough() -> None:
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://localhost:redis/0"),
         ("REDIS_URL", "redis://[::1/0"),
+        ("REDIS_URL", "redis+sentinel://host:26379"),
         ("WINDLASS_DEFAULT_SERVICE_ACCOUNT", "a:b:c"),
+        ("WINDLASS_RESOURCES", "Shop"),
+        ("WINDLASS_RESOURCES", "shop,,blog"),
+        ("WINDLASS_RESOURCES_NAMESPACE", "a/b"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
@@ -92,3 +96,19 @@ def test_a_key_file_is_read_and_never_made(tmp_path: Path) -> None:
         settings.secret_key()
     (tmp_path / "k").write_text("x" * 40 + "\n")
     assert settings.secret_key() == b"x" * 40
+
+
+@pytest.mark.parametrize(
+    ("said", "namespaces"),
+    [("off", ()), ("cluster", ("",)), ("shop", ("shop",)), ("shop, blog,shop", ("shop", "blog"))],
+)
+def test_where_custom_resources_are_followed(said: str, namespaces: tuple[str, ...]) -> None:
+    assert Settings.from_env({"WINDLASS_RESOURCES": said}).resources == namespaces
+
+
+def test_a_key_that_a_process_made_for_itself_signs_nothing_for_others(tmp_path: Path) -> None:
+    with pytest.raises(WindlassError, match="set WINDLASS_KEY or WINDLASS_KEY_FILE"):
+        Settings.from_env({"WINDLASS_DATA": str(tmp_path)}).shared_key()
+    assert Settings.from_env({"WINDLASS_KEY": "k" * 32}).shared_key() == b"k" * 32
+    (tmp_path / "keys").write_text("s" * 40)
+    assert Settings.from_env({"WINDLASS_KEEP_KEY_FILE": str(tmp_path / "keys")}).shared_key() == b"s" * 40

@@ -17,13 +17,19 @@ COMMANDS = {
     "watcher": "windlass.cli.run",
     "dashboard": "windlass.cli.run",
     "check": "windlass.cli.check",
+    "import": "windlass.cli.convert",
+    "crds": "windlass.cli.crds",
     "status": "windlass.cli.inspect",
     "history": "windlass.cli.inspect",
     "diff": "windlass.cli.diff",
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
+    "plan": "windlass.cli.plan",
     "rollback": "windlass.cli.back",
+    "build": "windlass.cli.build",
+    "notifications": "windlass.cli.notifications",
     "deploy": "windlass.cli.push",
+    "ship": "windlass.cli.build",
     "delete": "windlass.cli.act",
 }
 
@@ -37,7 +43,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: Any = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name])
+        command: Any = getattr(module, {"import": "convert"}.get(cmd_name, cmd_name))
         assert isinstance(command, click.Command)
         return command
 

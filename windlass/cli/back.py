@@ -1,4 +1,5 @@
-"""`windlass rollback`: back to a revision that is kept, also with Git away, and held there until it is released."""
+"""`windlass rollback`: back to a revision that is kept, also with Git away, and held there until it is released; or, with
+`--pull-request`, by way of Git."""
 
 from __future__ import annotations
 
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 @click.argument("revision", required=False)
 @click.option("--release", is_flag=True, help="Follow Git again.")
 @click.option("--list", "only_list", is_flag=True, help="Show what is kept.")
-def rollback(application: str, revision: str | None, release: bool, only_list: bool) -> None:
+@click.option("--pull-request", "by_pull", is_flag=True, help="Propose it in Git, and change nothing else.")
+def rollback(application: str, revision: str | None, release: bool, only_list: bool, by_pull: bool) -> None:
     """Apply a kept REVISION of APPLICATION again (the last healthy one before the present), and hold it there.
 
     Git is not asked, so it may be away. Pushes are noted and not applied until `--release`.
+
+    With --pull-request, REVISION is any commit of the branch that APPLICATION follows (by default the last one that was
+    healthy and differs), and a pull request takes the application's folder back to what it was there.
     """
+    if by_pull and (release or only_list):
+        raise click.UsageError("--pull-request goes with neither --release nor --list")
+    if by_pull:
+        raise SystemExit(asyncio.run(_by_pull_request(load_settings(), application, revision or "")))
     raise SystemExit(asyncio.run(_rollback(load_settings(), application, revision, release, only_list)))
 
 
@@ -80,6 +89,25 @@ async def _revision(rollback: Rollback, application: Application, asked: str | N
         which = "several kept revisions begin" if found else "no kept revision begins"
         raise PermanentError(f"{which} with {asked}: see `windlass rollback {application.name} --list`")
     return found[0], state.wanted
+
+
+async def _by_pull_request(settings: Settings, name: str, asked: str) -> int:
+    from windlass import logs
+    from windlass.cli.remove import working
+    from workers.promote.forge import ForgeAccess
+    from workers.promote.rollback import propose_rollback
+
+    logs.configure("warning", "console")
+    async with working(settings) as context:
+        forge = ForgeAccess(context.secrets)
+        try:
+            made = await propose_rollback(context, forge, application_of(context.catalog, settings, name), asked)
+        finally:
+            await forge.close()
+    click.echo(f"{name}: {made.pull.url} takes {len(made.files)} files back to {made.revision[:10]}")
+    for path in made.left:
+        click.echo(f"  {path or 'the whole repository'} is read too, and is not what it was then", err=True)
+    return 0
 
 
 def _ago(moment: float) -> str:

@@ -37,7 +37,7 @@ def diff(application: str, output: str) -> None:
 
 
 async def _compare(settings: Settings, name: str) -> Compared:
-    from windlass.documents.directory import DocumentDirectory
+    from windlass.feed import documents_of
     from windlass.logs import configure
     from windlass.queue import LeaseKeeper
     from workers.context import Context
@@ -46,13 +46,15 @@ async def _compare(settings: Settings, name: str) -> Compared:
     configure("error", settings.log_format)
     async with connect(settings) as (redis, queue, _):
         keeper = LeaseKeeper(redis, redis_url(settings))  # never started: nothing is held
+        directory, feed = await documents_of(settings, redis)
         context = Context(
             settings,
-            DocumentDirectory(settings.documents),
+            directory,
             redis=redis,
             queue=queue,
             leases=keeper,
             secret_key=settings.secret_key(),
+            feed=feed,
         )
         try:
             application = application_of(context.catalog, settings, name)

@@ -10,15 +10,15 @@ import click
 from windlass import logs
 from windlass.cli.shared import connect, no_application, redis_url
 from windlass.documents.catalog import Catalog
-from windlass.documents.directory import DocumentDirectory
 from windlass.documents.types import Cluster
 from windlass.errors import WindlassError
+from windlass.feed import documents_of
 from windlass.queue import LeaseKeeper, SourceQueue
 from windlass.settings import Settings
 from workers.context import Context
 from workers.deletion import Deletion, Judged
 from workers.directives import Phase
-from workers.farewell import PHASES, Farewell, Hooked, hooks_of
+from workers.farewell import Hooked, delete, hooks_of
 
 
 async def delete_application(
@@ -34,7 +34,7 @@ async def delete_application(
         _announce(deletion, found, hooked)
         if dry_run or not (yes or click.confirm("Delete them?" if found.going else "Forget it?")):
             return 0
-        done = await _delete(context, deletion, hooked)
+        done = await delete(context, deletion, hooked, click.echo)
         click.echo(f"{application}: {_count(deletion, found)}")
         return 0 if done else 1
 
@@ -45,13 +45,15 @@ async def working(settings: Settings) -> AsyncIterator[Context]:
     async with connect(settings) as (redis, _, _):
         keeper = LeaseKeeper(redis, redis_url(settings), seconds=settings.lease_seconds)
         queue = SourceQueue(redis, queue_name=settings.queue, keeper=keeper)
+        directory, feed = await documents_of(settings, redis)
         context = Context(
             settings,
-            DocumentDirectory(settings.documents),
+            directory,
             redis=redis,
             queue=queue,
             leases=keeper,
             secret_key=settings.secret_key(),
+            feed=feed,
         )
         keeper.start()
         try:
@@ -99,22 +101,6 @@ def _announce(deletion: Deletion, found: Judged, hooked: Hooked | None) -> None:
         click.echo("Its document is still there: the next push or `windlass sync` creates them again.", err=True)
     else:
         click.echo("Its document is gone: no hooks are known, and Windlass itself deletes.", err=True)
-
-
-async def _delete(context: Context, deletion: Deletion, hooked: Hooked | None) -> bool:
-    """False: something failed, and what would follow it was left; the same command goes on."""
-    farewell = Farewell(context, deletion, hooked, click.echo) if hooked else None
-    before, after = PHASES
-    if farewell and not await farewell.run(before):
-        return False
-    if not await deletion.run():
-        return False
-    if farewell:
-        if not await farewell.run(after):
-            return False
-        await farewell.clean_up(after)
-    await deletion.forget()
-    return True
 
 
 def _count(deletion: Deletion, found: Judged) -> str:

@@ -28,11 +28,12 @@ def up(documents: Path | None) -> None:
 def service() -> None:
     """Receive webhooks (WINDLASS_HOST:WINDLASS_PORT) and queue what they ask for."""
     from service.app import serve
-    from windlass import logs
+    from windlass import logs, tracing
 
     settings = load_settings()
     _need_redis(settings.redis_url)
     logs.configure(settings.log_level, settings.log_format)
+    tracing.configure("service")
     asyncio.run(serve(settings))
 
 
@@ -44,12 +45,13 @@ def worker(fresh_redis: bool) -> None:
     """Reconcile: fetch, render, diff, apply and prune what the queue asks for."""
     from redis.exceptions import ConnectionError as RedisConnectionError
 
-    from windlass import logs
+    from windlass import logs, tracing
     from workers.main import run
 
     settings = load_settings()
     url = _need_redis(settings.redis_url)
     logs.configure(settings.log_level, settings.log_format)
+    tracing.configure("worker")
     try:
         run(settings, fresh_redis=fresh_redis)
     except RedisConnectionError as error:  # there is none to begin with: later a worker waits for it
@@ -59,12 +61,13 @@ def worker(fresh_redis: bool) -> None:
 @click.command()
 def watcher() -> None:
     """Watch the clusters for drift, and take no jobs: beside workers that run with WINDLASS_WATCH=false."""
-    from windlass import logs
+    from windlass import logs, tracing
     from workers.main import watch
 
     settings = load_settings()
     _need_redis(settings.redis_url)
     logs.configure(settings.log_level, settings.log_format)
+    tracing.configure("watcher")
     watch(settings)
 
 

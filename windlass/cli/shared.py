@@ -39,17 +39,18 @@ async def connect(settings: Settings) -> AsyncIterator[tuple[Redis, SourceQueue,
 
     :raises WindlassError: there is no Redis, or it doesn't answer; also while the block runs.
     """
-    from redis.asyncio import Redis
     from redis.exceptions import RedisError
 
-    from windlass.documents.directory import DocumentDirectory
+    from windlass.feed import documents_of, no_secrets
     from windlass.queue import SourceQueue
+    from windlass.queue.connections import connect_async
 
     url = redis_url(settings)
-    redis = Redis.from_url(url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS)
+    redis = connect_async(url, seconds=REDIS_SECONDS, connect_seconds=REDIS_SECONDS)
     try:
         await redis.ping()
-        yield redis, SourceQueue(redis, queue_name=settings.queue), DocumentDirectory(settings.documents).load()
+        directory, _ = await documents_of(settings, redis, no_secrets)
+        yield redis, SourceQueue(redis, queue_name=settings.queue), directory.load()
     except RedisError as error:
         told = "" if settings.redis_url else f" (by {announced.file(settings)}, of a `windlass up`)"
         raise WindlassError(no_answer(url, error) + told) from None

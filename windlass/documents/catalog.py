@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from windlass.documents.limits import refuse_destination
+from windlass.documents.limits import refuse_destination, refuse_follower
+from windlass.documents.notification import Notification
 from windlass.documents.ordering import cycle_message, cycles, dependencies
 from windlass.documents.promotions import PromotionView, promoting
 from windlass.documents.registry import Registry
@@ -36,6 +37,7 @@ class Placed(NamedTuple):
     document: Document
     file: str
     line: int
+    namespace: str = ""  # of a custom resource whose namespace limits it
 
 
 class Catalog(NamedTuple):
@@ -51,6 +53,9 @@ class Catalog(NamedTuple):
     digest: str
     promotions: dict[str, PromotionView]  # by the queue's name
     registries: dict[str, Registry]
+    namespaces: dict[str, str]  # by application, where it is a namespace's
+    notifications: dict[str, Notification]
+    ending: dict[str, Application]  # custom resources that are being deleted: followed by nobody
 
     @property
     def queued(self) -> dict[str, SourceView | PromotionView]:
@@ -58,13 +63,19 @@ class Catalog(NamedTuple):
         return {**self.sources, **self.promotions}
 
     def limits_of(self, application: Application) -> tuple[Limits, ...]:
-        """The limits of every repository that the application follows: all of them hold."""
-        followed = (self.repositories[source.repository].spec.limits for source in application.spec.sources)
+        """The limits of every repository that the application follows, and those of its namespace: all of them hold."""
+        followed = [self.repositories[source.repository].spec.limits for source in application.spec.sources]
+        if namespace := self.namespaces.get(application.name):
+            followed.append(Limits(namespaces=(namespace,)))
         return tuple(limits for limits in followed if limits is not None)
 
 
-def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Catalog:
-    """The catalog of these documents. A document that refers to one that is missing or wrong is an error too."""
+def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = (), ending: Iterable[Placed] = ()) -> Catalog:
+    """The catalog of these documents. A document that refers to one that is missing or wrong is an error too.
+
+    ``ending``: the Applications whose resources are being deleted. They are what they were, also where what they refer to
+    is gone already.
+    """
     problems = list(errors)
     named: dict[tuple[type, str], Placed] = {}
     for item in placed:
@@ -75,16 +86,18 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
             problems.append(DocumentError(message, file=item.file, line=item.line, field="metadata.name"))
     documents = list(named.values())
     repositories = {i.document.name: i.document for i in documents if isinstance(i.document, Repository)}
+    owners = {i.document.name: i.namespace for i in documents if isinstance(i.document, Repository)}
     clusters = {i.document.name: i.document for i in documents if isinstance(i.document, Cluster)}
     applications: dict[str, Application] = {}
     for item in documents:
         if isinstance(item.document, Application):
-            missing = list(_missing(item.document, repositories, clusters))
+            missing = [*_missing(item.document, repositories, clusters), *_refused(item, repositories, owners)]
             problems += [
                 DocumentError(message, file=item.file, line=item.line, field=field) for field, message in missing
             ]
             if not missing:
                 applications[item.document.name] = item.document
+    last = [item for item in ending if not any(_refused(item, repositories, owners))]
     problems += _adopting_in_circles(documents, applications)
     problems += _unorderable(documents, applications)
     promoted = promoting(documents, repositories, applications, _digest)
@@ -100,6 +113,9 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = ()) -> Cat
         _digest(i.document for i in documents),
         promoted.promotions,
         promoted.registries,
+        {i.document.name: i.namespace for i in (*documents, *last) if i.namespace},
+        {i.document.name: i.document for i in documents if isinstance(i.document, Notification)},
+        {i.document.name: i.document for i in last if isinstance(i.document, Application)},
     )
 
 
@@ -107,14 +123,28 @@ def _missing(
     application: Application, repositories: dict[str, Repository], clusters: dict[str, Cluster]
 ) -> Iterable[tuple[str, str]]:
     for index, source in enumerate(application.spec.sources):
-        repository = repositories.get(source.repository)
-        if repository is None:
+        if source.repository not in repositories:
             yield f"spec.sources[{index}].repository", f"there is no valid Repository {source.repository}"
+    if application.spec.destination.cluster not in clusters:
+        yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
+
+
+def _refused(item: Placed, repositories: dict[str, Repository], owners: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """What an application may not have: a destination outside of its repositories' limits; and, if it is a namespace's,
+    other namespaces' repositories, and those of the installation that don't offer themselves."""
+    application = item.document
+    for index, source in enumerate(application.spec.sources if isinstance(application, Application) else ()):
+        repository = repositories.get(source.repository)
+        if repository is None or not isinstance(application, Application):
+            continue
+        owner, field = owners[repository.name], f"spec.sources[{index}].repository"
+        if item.namespace and owner not in ("", item.namespace):
+            yield field, f"there is no valid Repository {source.repository}"
+        elif item.namespace and not owner and (reason := refuse_follower(repository, item.namespace)):
+            yield field, reason
         elif repository.spec.limits is not None:
             for path, message in refuse_destination(repository.spec.limits, application.spec.destination):
                 yield ".".join(("spec", *map(str, path))), message
-    if application.spec.destination.cluster not in clusters:
-        yield "spec.destination.cluster", f"there is no valid Cluster {application.spec.destination.cluster}"
 
 
 def _adopting_in_circles(documents: Iterable[Placed], applications: dict[str, Application]) -> list[DocumentError]:

@@ -1,4 +1,4 @@
-"""Documents from a directory, read again when it changes.
+"""Documents from a directory, and of custom resources beside it, read again when they change.
 
 What must hold: an absent document never deletes anything, so while the directory can't be read, or is empty, the last good
 documents stay valid; nothing in it can make a reader wait (a pipe), read without end (a huge file, a loop of links), or
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass.documents.catalog import Catalog, Placed, build
 from windlass.documents.parse import parse_documents
+from windlass.documents.resources import Found, Of
 from windlass.errors import DocumentError
 from windlass.yamls import Limits
 
@@ -35,13 +36,28 @@ class _File(NamedTuple):
     refused: str = ""
 
 
-class DocumentDirectory:
-    """The documents below ``path``."""
+class Beside:
+    """The documents of custom resources, as they were heard of last. Replaced as a whole, by any thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
+        self.found = Found()
+
+
+class _Good(NamedTuple):
+    """What the directory held when it was last read well."""
+
+    placed: list[Placed]
+    errors: list[DocumentError]
+
+
+class DocumentDirectory:
+    """The documents below ``path``, and those ``beside`` it. A name that is in both is the directory's."""
+
+    def __init__(self, path: Path, beside: Beside | None = None) -> None:
+        self._path, self._beside = path, beside
         self._signature: object = None
-        self._good: Catalog | None = None
+        self._good: _Good | None = None
+        self.heard = Found()  # the resources that were read last
         self._said: object = None
 
     def load(self) -> Catalog:
@@ -52,13 +68,15 @@ class DocumentDirectory:
         started = time.time_ns()
         files = self._files()
         self._signature = _signature(files, started)
+        self.heard = self._beside.found if self._beside is not None else Found()
         catalog = self._read(files)
         self._said = _gist(catalog)
         return catalog
 
     def reload_if_changed(self) -> Catalog | None:
         """The documents, if what they say changed since they were last read. One look costs a `stat` a file."""
-        if self._signature is not None and _signature(self._files(), time.time_ns()) == self._signature:
+        heard = self._beside is None or self._beside.found is self.heard
+        if heard and self._signature is not None and _signature(self._files(), time.time_ns()) == self._signature:
             return None
         before = self._said
         catalog = self.load()
@@ -81,9 +99,11 @@ class DocumentDirectory:
             placed += [Placed(document, file.name, line) for document, line in read.documents]
             errors += read.errors
         if not placed and not errors:
+            if self._good is None and self.heard.documents:
+                return self._together(_Good([], []))
             return self._kept(DocumentError("no documents here", file=str(self._path)))
-        self._good = build(placed, errors)
-        return self._good
+        self._good = _Good(placed, errors)
+        return self._together(self._good)
 
     def _files(self) -> list[_File] | DocumentError:
         try:
@@ -93,9 +113,16 @@ class DocumentDirectory:
             return DocumentError(f"can't be read: {error.strerror}", file=str(self._path))
 
     def _kept(self, error: DocumentError) -> Catalog:
-        if self._good is None:
-            return build([], [error])
-        return self._good._replace(errors=(*self._good.errors, error))
+        good = self._good or _Good([], [])
+        return self._together(_Good(good.placed, [*good.errors, error]))
+
+    def _together(self, good: _Good) -> Catalog:
+        beside, ending = _placed(self.heard.documents), _placed(self.heard.ending)
+        return build([*good.placed, *beside], [*good.errors, *self.heard.errors], ending)
+
+
+def _placed(several: Iterable[Of]) -> list[Placed]:
+    return [Placed(one.document, one.resource.label, 0, one.namespace) for one in several]
 
 
 def _walk(root: str, folder: str, prefix: str, around: frozenset[str]) -> Iterator[_File]:

@@ -27,6 +27,7 @@ class PullRequestApi(Strict, frozen=True):
     app: GithubApp | None = None
     username: str | None = None
     api: str | None = None
+    plan: bool = True  # each pull request is told what merging it would change
 
 
 def violations(spec: PullRequestApi, forge: str) -> Iterator[tuple[Path, str]]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from windlass.documents.types import Destination, Limits
+from windlass.documents.types import Destination, Limits, Repository
 from windlass.yamls import Path
 
 LONGEST_PATTERN = 253
@@ -27,6 +27,19 @@ def refuse_destination(limits: Limits, destination: Destination) -> Iterator[tup
         yield ("destination", "cluster"), f"outside of its Repository's limits: {_expected(limits.clusters)}"
     if destination.namespace is not None and not _matches(destination.namespace, limits.namespaces):
         yield ("destination", "namespace"), f"outside of its Repository's limits: {_expected(limits.namespaces)}"
+
+
+def refuse_follower(repository: Repository, namespace: str) -> str:
+    """Why an Application that is a resource of ``namespace`` may not follow a Repository of the installation; "" if it may.
+
+    It would get to read, as objects of its own, what the Repository's credentials open: so the Repository offers itself.
+    """
+    limits = repository.spec.limits
+    if limits is None or limits.namespaces is None:
+        return (
+            f"Repository {repository.name} is not offered to {namespace}: its limits.namespaces would have to name it"
+        )
+    return ""
 
 
 def refuse_object(limits: Limits, group_kind: str, namespace: str, name: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from windlass.documents import rules, syntax
-from windlass.documents.editing import Part, SigningKind
-from windlass.documents.promotion import MergeMethod, Mode, Promotion, PromotionSpec
-from windlass.documents.registry import Registry, RegistrySpec, RegistryType
+from windlass.documents.notification import Notification, NotificationSpec
+from windlass.documents.promotion import Promotion, PromotionSpec
+from windlass.documents.registry import Registry, RegistrySpec
 from windlass.documents.types import (
     API_VERSION,
     Application,
@@ -18,12 +19,10 @@ from windlass.documents.types import (
     Cluster,
     ClusterSpec,
     Document,
-    Forge,
     Repository,
     RepositorySpec,
 )
 from windlass.errors import DocumentError
-from windlass.tag_policy import Order
 from windlass.yamls import Path, YamlError, load_all
 
 SPECS: dict[str, tuple[type[Any], type[Any]]] = {
@@ -32,20 +31,9 @@ SPECS: dict[str, tuple[type[Any], type[Any]]] = {
     "Application": (Application, ApplicationSpec),
     "Promotion": (Promotion, PromotionSpec),
     "Registry": (Registry, RegistrySpec),
+    "Notification": (Notification, NotificationSpec),
 }
 NOT_BUILT_KINDS = ("Pipeline",)
-CHOICES: dict[str | int, tuple[str, ...]] = {
-    "forge": get_args(Forge),
-    "kind": get_args(SigningKind),
-    "mode": get_args(Mode),
-    "mergeMethod": get_args(MergeMethod),
-    "order": get_args(Order),
-    "part": get_args(Part),
-    "pin": ("tag", "digest"),
-    "type": get_args(RegistryType),
-}
-"""What a field of a few words may say."""
-
 _PATH = re.compile(r" - at `\$\.?(.*)`\Z")
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
 
@@ -64,16 +52,16 @@ def parse_documents(data: bytes, file: str) -> Read:
         for parsed in load_all(data):
             try:
                 read.documents.append((_document(parsed.value), parsed.line))
-            except _InvalidError as error:
+            except InvalidError as error:
                 for path, message in error.problems:
-                    line, field = parsed.line_of(path), _dotted(path)
+                    line, field = parsed.line_of(path), dotted(path)
                     read.errors.append(DocumentError(message, file=file, line=line, field=field))
     except YamlError as error:
         return Read([], [DocumentError(error.message, file=file, line=error.line)])
     return read
 
 
-class _InvalidError(Exception):
+class InvalidError(Exception):
     """All that is known to be wrong with a document: (path, message)."""
 
     def __init__(self, *problems: tuple[Path, str]) -> None:
@@ -81,8 +69,8 @@ class _InvalidError(Exception):
         self.problems = problems
 
 
-def _wrong(message: str, *path: str | int) -> _InvalidError:
-    return _InvalidError((path, message))
+def _wrong(message: str, *path: str | int) -> InvalidError:
+    return InvalidError((path, message))
 
 
 def _document(value: Any) -> Document:
@@ -99,16 +87,35 @@ def _document(value: Any) -> Document:
         if field not in ("apiVersion", "kind", "metadata", "spec"):
             raise _wrong("unknown field", field)
     name = _name(value.get("metadata"))
+    made = converted(kind, name, value.get("spec"))
+    if refused := list(rules.secrets_of_clusters(made)):
+        raise InvalidError(*((("spec", *path), rules.IN_RESOURCES_ONLY) for path in refused))
+    return judged(made)
+
+
+def converted(kind: str, name: str, content: Any) -> Document:
+    """The document of these types; what they can't tell is for `judged`.
+
+    :raises InvalidError: a field is unknown, missing, of another type, or not built yet.
+    """
     document, spec = SPECS[kind]
-    if refused := list(rules.not_built(kind, value.get("spec"))):
-        raise _InvalidError(*((("spec", *path), rules.REFUSED) for path in refused))
+    if refused := list(rules.not_built(kind, content)):
+        raise InvalidError(*((("spec", *path), rules.REFUSED) for path in refused))
     try:
-        made: Document = document(name=name, spec=msgspec.convert(value.get("spec"), spec))
+        made: Document = document(name=name, spec=msgspec.convert(content, spec))
     except msgspec.ValidationError as error:
-        raise _from_msgspec(str(error)) from None
-    if problems := list(rules.violations(made)):
-        raise _InvalidError(*((("spec", *path), message) for path, message in problems))
+        raise _from_msgspec(str(error), spec) from None
     return made
+
+
+def judged(document: Document) -> Document:
+    """The document, if it breaks no rule.
+
+    :raises InvalidError: it breaks these.
+    """
+    if problems := list(rules.violations(document)):
+        raise InvalidError(*((("spec", *path), message) for path, message in problems))
+    return document
 
 
 def _name(metadata: Any) -> str:
@@ -137,7 +144,7 @@ def _check_strings(value: Any, *path: str) -> None:
             raise _wrong(f"expected a string, found {_shown(text)}{hint}", *path, key)
 
 
-def _from_msgspec(text: str) -> _InvalidError:
+def _from_msgspec(text: str, spec: type[Any]) -> InvalidError:
     """msgspec says what is wrong, and where in its own notation; ours is the document's."""
     path: list[str | int] = ["spec"]
     if match := _PATH.search(text):
@@ -150,9 +157,23 @@ def _from_msgspec(text: str) -> _InvalidError:
     if missing:
         return _wrong(f"the field {missing[1]} is missing", *path)
     if text.startswith("Invalid enum value"):
-        return _wrong(f"expected one of {', '.join(CHOICES[path[-1]])}", *path)
+        return _wrong(f"expected one of {', '.join(_words(spec, path[1:]))}", *path)
     hint = " (quote it)" if re.match(r"Expected `str[^`]*`, got `(int|float|bool)`", text) else ""
     return _wrong(text[0].lower() + text[1:].replace("`", "") + hint, *path)
+
+
+def _words(annotation: Any, path: Sequence[str | int]) -> Iterator[str]:
+    """What may stand at ``path`` of a type, where that is one of a few words."""
+    if get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
+    elif path and isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        names = dict(zip(annotation.__struct_encode_fields__, annotation.__struct_fields__, strict=True))
+        if path[0] in names:
+            yield from _words(get_type_hints(annotation)[names[str(path[0])]], path[1:])
+    else:
+        inner = path[1:] if get_origin(annotation) is tuple else path
+        for one in get_args(annotation):
+            yield from _words(one, inner)
 
 
 def _shown(value: Any) -> str:
@@ -165,7 +186,8 @@ def _shown(value: Any) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _dotted(path: Path) -> str:
+def dotted(path: Path) -> str:
+    """A path as people write it: spec.sources[0].path."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step[:63]}" if text else step[:63]

@@ -24,6 +24,9 @@ WORDS = ("promotion", "image", "name", "tag", "digest", "previous", "commit")
 """What a template may name: ``name`` is the image's last part, ``previous`` the tag that is replaced, ``commit`` the source's."""
 BRANCH_WORDS = ("promotion", "name", "tag")
 LONGEST_TITLE, LONGEST_BODY = 250, 20_000
+LONGEST_ARGUMENT, LONGEST_CHECK = 1000, 300.0
+_PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_UNSAFE_IN_REF = re.compile(r"\.lock(?=/|\Z)|\.\.+|\A\.|\.\Z")
 _PLACE = re.compile(r"\{\{\s*([A-Za-z]*)\s*\}\}")
 _IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*\Z", re.ASCII)
 _HANDLE = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
@@ -55,11 +58,14 @@ class After(Strict, frozen=True):
     application: str | None = None
 
 
-class HttpCheck(Strict, frozen=True):
-    """A GET that must be answered with ``status``, within 10 s and without a redirect."""
+class Check(Strict, frozen=True):
+    """A GET of ``url`` that must be answered with ``status`` (within 10 s, without a redirect); or a program that must succeed
+    (within 30 s): its name in the folder that WINDLASS_CHECKS names, and its arguments."""
 
-    url: str
+    url: str | None = None
     status: int = 200
+    command: tuple[str, ...] = ()
+    timeout: str | None = None
 
 
 class Gates(Strict, frozen=True):
@@ -67,7 +73,7 @@ class Gates(Strict, frozen=True):
 
     after: tuple[After, ...] = ()
     soak: str | None = None  # for so long it must have been true: 90s, 10m, 1h
-    checks: tuple[HttpCheck, ...] = ()
+    checks: tuple[Check, ...] = ()
     approval: bool = False  # a person says so, for this very image
 
 
@@ -100,6 +106,14 @@ def promotion_id(name: str) -> str:
 def filled(template: str, words: dict[str, str]) -> str:
     """The template with its words put in, once: a word's own braces stay what they are."""
     return _PLACE.sub(lambda match: words.get(match[1], ""), template)
+
+
+def branch_of(promotion: Promotion, tag: str) -> str:
+    """The branch that proposes the image of this tag. A tag may hold what a ref may not (``..``, ``.lock``): that becomes a
+    hyphen."""
+    words = {"promotion": promotion.name, "name": promotion.spec.image.rpartition("/")[2], "tag": tag}
+    safe = {word: _UNSAFE_IN_REF.sub("-", words[word]) for word in BRANCH_WORDS}
+    return filled(promotion.spec.pull_request.branch, safe)
 
 
 def violations(document: Promotion) -> Iterator[tuple[Path, str]]:
@@ -158,7 +172,23 @@ def _gates(name: str, gates: Gates) -> Iterator[tuple[Path, str]]:
     if gates.soak is not None and ordering.seconds(gates.soak) is None:
         yield ("soak",), "expected a duration such as 90s, 5m or 1h30m, of a day at most"
     for index, check in enumerate(gates.checks):
-        if not syntax.valid_http(check.url):
-            yield ("checks", index, "url"), "expected an http(s) URL, without user name and query"
-        if not 100 <= check.status <= 599:
-            yield ("checks", index, "status"), "expected a status of HTTP"
+        for path, message in _check(check):
+            yield ("checks", index, *path), message
+
+
+def _check(check: Check) -> Iterator[tuple[Path, str]]:
+    if (check.url is None) == (not check.command):
+        yield (), "expected exactly one of url and command"
+        return
+    if check.url is not None and not syntax.valid_http(check.url):
+        yield ("url",), "expected an http(s) URL, without user name and query"
+    if not 100 <= check.status <= 599:
+        yield ("status",), "expected a status of HTTP"
+    if check.command and not _PROGRAM.match(check.command[0]):
+        yield ("command", 0), "expected the name of a program in the folder of WINDLASS_CHECKS"
+    for index, argument in enumerate(check.command):
+        if "\0" in argument or len(argument) > LONGEST_ARGUMENT:
+            yield ("command", index), f"expected at most {LONGEST_ARGUMENT} characters"
+    seconds = ordering.seconds(check.timeout) if check.timeout is not None else 0.0
+    if seconds is None or seconds > LONGEST_CHECK:
+        yield ("timeout",), f"expected a duration such as 90s, of {LONGEST_CHECK:.0f} s at most"

@@ -11,13 +11,16 @@ from windlass.documents import (
     health,
     ignoring,
     limits,
+    notification,
     ordering,
     promotion,
     registry,
     rendering,
     signing,
     syntax,
+    walk,
 )
+from windlass.documents.notification import Notification
 from windlass.documents.promotion import Promotion
 from windlass.documents.registry import Registry
 from windlass.documents.types import (
@@ -38,6 +41,7 @@ from windlass.semver import Range, RangeError
 from windlass.yamls import Path
 
 REFUSED = "not built yet: Windlass would ignore it, so it refuses it"
+IN_RESOURCES_ONLY = "a custom resource has a namespace whose Secrets it names, a file has none: expected env or file"
 NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Repository": (("verify",),),
     "Cluster": (("exec",), ("requestLimits",)),
@@ -48,6 +52,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "Promotion": (),
     "Registry": (),
+    "Notification": (),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
 NOT_BUILT_IN_SOURCE = ("chart",)
@@ -69,21 +74,13 @@ def not_built(kind: str, spec: Any) -> Iterator[Path]:
             for field in NOT_BUILT_IN_SOURCE:
                 if isinstance(source, dict) and field in source:
                     yield ("sources", index, field)
-    yield from _secret_references(spec, ())
 
 
-def _secret_references(value: Any, path: Path) -> Iterator[Path]:
-    """References to Secrets of a cluster: `{secret: {name, key}}`."""
-    if path[-2:] == ("helm", "values"):
-        return  # the chart's own words
-    if isinstance(value, dict):
-        if set(value) == {"secret"} and isinstance(value["secret"], dict):
+def secrets_of_clusters(document: Document) -> Iterator[Path]:
+    """The paths (below ``spec``) of references to Secrets: `{secret: {name, key}}`."""
+    for path, part in walk.parts(document.spec):
+        if isinstance(part, SecretRef | signing.KeyReference) and part.secret is not None:
             yield (*path, "secret")
-        for key, item in value.items():
-            yield from _secret_references(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _secret_references(item, (*path, index))
 
 
 def violations(document: Document) -> Iterator[tuple[Path, str]]:
@@ -99,13 +96,21 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
         if document.spec.commit.signing is not None:
             yield from _secret(document.spec.commit.signing.key, ("commit", "signing", "key"))
     elif isinstance(document, Registry):
-        yield from registry.violations(document.spec)
-        for index, ref in enumerate(document.spec.secrets):
-            yield from _secret(ref, ("secrets", index))
-        if document.spec.credentials is not None:
-            yield from _secret(document.spec.credentials.password, ("credentials", "password"))
+        yield from _registry(document)
+    elif isinstance(document, Notification):
+        yield from notification.violations(document.spec)
+        for path, ref in notification.references(document.spec):
+            yield from _secret(ref, path)
     else:
         yield from _application(document)
+
+
+def _registry(document: Registry) -> Iterator[tuple[Path, str]]:
+    yield from registry.violations(document.spec)
+    for index, ref in enumerate(document.spec.secrets):
+        yield from _secret(ref, ("secrets", index))
+    if document.spec.credentials is not None:
+        yield from _secret(document.spec.credentials.password, ("credentials", "password"))
 
 
 def _repository(document: Repository) -> Iterator[tuple[Path, str]]:
@@ -178,12 +183,14 @@ def _credentials(credentials: Credentials, url: str) -> Iterator[tuple[Path, str
 
 
 def _secret(ref: SecretRef, path: Path) -> Iterator[tuple[Path, str]]:
-    if (ref.env is None) == (ref.file is None):
+    if sum(way is not None for way in (ref.env, ref.file, ref.secret)) != 1:
         yield path, "expected exactly one of env and file"
     elif ref.env is not None and not syntax.valid_variable(ref.env):
         yield (*path, "env"), "expected the name of an environment variable"
     elif ref.file is not None and not syntax.valid_file(ref.file):
         yield (*path, "file"), "expected the path of a file"
+    elif ref.secret is not None and not syntax.valid_secret_key(ref.secret.name, ref.secret.key):
+        yield (*path, "secret"), "expected the name of a Secret, and of one of its keys"
 
 
 def _cluster(document: Cluster) -> Iterator[tuple[Path, str]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from windlass.documents import syntax
+from windlass.documents.base import SecretKey
 from windlass.yamls import Path
 
 KINDS, MODES = ("gpg", "ssh", "x509"), ("head", "every")
@@ -37,11 +38,14 @@ class _Strict(
 
 
 class KeyReference(_Strict, frozen=True):
-    """Where public keys are: exactly one of ``key`` (the text itself), an environment variable and a file."""
+    """Where public keys are: exactly one of ``key`` (the text itself), an environment variable, a file, and (in a custom
+    resource) a Secret's key.
+    """
 
     key: str | None = None
     env: str | None = None
     file: str | None = None
+    secret: SecretKey | None = None
 
 
 class SigningKey(KeyReference, frozen=True, kw_only=True):
@@ -93,12 +97,14 @@ def _signing_key(key: SigningKey) -> Iterator[tuple[Path, str]]:
 
 
 def _reference(reference: KeyReference) -> Iterator[tuple[Path, str]]:
-    if sum(value is not None for value in (reference.key, reference.env, reference.file)) != 1:
+    if sum(way is not None for way in (reference.key, reference.env, reference.file, reference.secret)) != 1:
         yield (), "expected exactly one of key, env and file"
     elif reference.env is not None and not syntax.valid_variable(reference.env):
         yield ("env",), "expected the name of an environment variable"
     elif reference.file is not None and not syntax.valid_file(reference.file):
         yield ("file",), "expected the path of a file"
+    elif reference.secret is not None and not syntax.valid_secret_key(reference.secret.name, reference.secret.key):
+        yield ("secret",), "expected the name of a Secret, and of one of its keys"
 
 
 def valid_key(kind: str, text: str) -> bool:

@@ -12,6 +12,8 @@ LONGEST_PATH = 4096
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
+_SECRET = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}\Z")
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _USER = r"[A-Za-z0-9_][A-Za-z0-9._-]*@"
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -34,6 +36,11 @@ def valid_endpoint(name: str) -> bool:
 def valid_variable(name: str) -> bool:
     """The name of an environment variable."""
     return bool(_VARIABLE.match(name))
+
+
+def valid_secret_key(name: str, key: str) -> bool:
+    """The name of a Secret (a DNS subdomain, RFC 1123), and of a key in its data."""
+    return bool(_SECRET.match(name) and _KEY.match(key)) and key not in (".", "..")
 
 
 def valid_commit(name: str) -> bool:

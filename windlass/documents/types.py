@@ -14,6 +14,7 @@ from windlass.documents.base import Strict as _Strict
 from windlass.documents.forge_api import PullRequestApi
 from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
+from windlass.documents.notification import Notification
 from windlass.documents.ordering import Dependency
 from windlass.documents.promotion import Promotion
 from windlass.documents.registry import Registry
@@ -188,7 +189,7 @@ class Application(_Strict, frozen=True):
         return f"windlass/{self.name}"
 
 
-Document = Repository | Cluster | Application | Promotion | Registry
+Document = Repository | Cluster | Application | Promotion | Registry | Notification
 
 
 def source_id(repository: str, ref: str) -> str:

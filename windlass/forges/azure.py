@@ -1,4 +1,5 @@
-"""Azure DevOps: git.push with every one of its refUpdates, and git.pullrequest.merged (or .updated) once completed.
+"""Azure DevOps: git.push with every one of its refUpdates, and git.pullrequest.merged (or .updated) once completed or
+abandoned.
 
 Service hooks are not signed: the webhook's basic authentication (the user name is free) is all that they offer, so
 the secret is the password, or ``user:password``. "Resource details to send" must be "All". One repository has several
@@ -16,9 +17,21 @@ from urllib.parse import quote
 
 import msgspec
 
-from windlass.events import Event, Ignored, RefUpdate
+from windlass.events import Event, RefUpdate
 from windlass.forges.address import repository_address
-from windlass.forges.base import ObjectId, Payload, RefName, decode, delivery_id, full_id, ignored_event, pushed
+from windlass.forges.base import (
+    ObjectId,
+    Payload,
+    RefName,
+    closed,
+    decode,
+    delivery_id,
+    ignored_event,
+    merged,
+    not_closed,
+    opened,
+    pushed,
+)
 from windlass.forges.github import tip
 from windlass.forges.signatures import Headers, base64_bytes, same_secret
 from windlass.forges.status import Status, StatusRequest
@@ -63,6 +76,8 @@ class _PullRequest(Payload, frozen=True, rename="camel"):
     status: str
     target_ref_name: RefName
     repository: _Repository
+    source_ref_name: str | None = None
+    pull_request_id: int = 0
     merge_status: str | None = None
     last_merge_commit: _Commit | None = None
 
@@ -98,17 +113,23 @@ def parse(headers: Headers, body: bytes) -> Event:
     if kind.event_type == "git.push":
         push = decode(_PUSH, body).resource
         return pushed(push.repository.urls, [update.update() for update in push.ref_updates], delivery)
-    if kind.event_type in ("git.pullrequest.merged", "git.pullrequest.updated"):
-        return _merged(decode(_PULL_REQUEST, body).resource, delivery)
+    if kind.event_type in ("git.pullrequest.created", "git.pullrequest.merged", "git.pullrequest.updated"):
+        return _changed(decode(_PULL_REQUEST, body).resource, delivery)
     return ignored_event(kind.event_type, delivery)
 
 
-def _merged(request: _PullRequest, delivery: str) -> Event:
+def _changed(request: _PullRequest, delivery: str) -> Event:
     """A merge event says that one was tried: active pull requests are merged on trial at every push."""
+    urls, number = request.repository.urls, request.pull_request_id
+    head, base = request.source_ref_name, request.target_ref_name
+    if request.status == "abandoned":
+        return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    if request.status == "active":
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
     if request.status != "completed" or request.merge_status not in (None, "succeeded"):
-        return Ignored("the pull request was not merged by this", delivery)
-    commit = full_id(request.last_merge_commit.commit_id if request.last_merge_commit else None)
-    return pushed(request.repository.urls, [RefUpdate(request.target_ref_name, commit)], delivery, "merge")
+        return not_closed(delivery)
+    commit = request.last_merge_commit.commit_id if request.last_merge_commit else None
+    return merged(urls, number=number, head=head, base=base, commit=commit, delivery=delivery)
 
 
 def coordinates(url: str) -> tuple[str, str, str] | None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from windlass.errors import WindlassError
-from windlass.events import Event, Ignored, PushEvent, RefUpdate
+from windlass.events import Event, Ignored, PullRequestEvent, PushEvent, RefUpdate
 from windlass.forges.signatures import Headers
 from windlass.forges.status import Status, StatusRequest
 
@@ -30,6 +30,7 @@ Branch = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f~^:?*\[\\]+\Z", 
 """A branch's or tag's short name."""
 
 _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_HEADS = "refs/heads/"
 _TOKEN = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -115,17 +116,48 @@ def full_id(value: str | None) -> str:
 
 def ignored_event(event: str, delivery: str) -> Ignored:
     """An event that asks for nothing."""
-    return Ignored(f"event {event[:64]!r} is of no interest: pushes and merged pull requests are", delivery)
+    return Ignored(f"event {event[:64]!r} is of no interest: pushes and closed pull requests are", delivery)
 
 
-def pushed(urls: Iterable[str | None], updates: Iterable[RefUpdate], delivery: str, kind: str = "push") -> Event:
+def pushed(urls: Iterable[str | None], updates: Iterable[RefUpdate], delivery: str) -> Event:
     """The event of refs that moved; a push that only deletes refs is ignored, since an absent ref deletes nothing."""
-    repositories, moved = tuple(url for url in urls if url), tuple(updates)
-    if not repositories:
-        raise PayloadError("the payload names no URL of its repository")
+    repositories, moved = _named(urls), tuple(updates)
     if not moved:
         return Ignored("the push moved no ref", delivery)
     if all(update.deleted for update in moved):
         refs = ", ".join(update.ref for update in moved[:5])
         return Ignored(f"{refs} deleted: nothing follows from a ref that is gone", delivery)
-    return PushEvent(repositories, moved, delivery, kind)
+    return PushEvent(repositories, moved, delivery)
+
+
+def not_closed(delivery: str) -> Ignored:
+    """The event of a pull request that stays open, and as it is."""
+    return Ignored("the pull request was not merged, nor closed, by this", delivery)
+
+
+def merged(
+    urls: Iterable[str | None], *, number: int, head: str | None, base: str, commit: str | None, delivery: str
+) -> Event:
+    """The event of a pull request that was merged: ``base`` (a short name) is at ``commit`` now, where that is a full id."""
+    repositories, branch = _named(urls), base.removeprefix(_HEADS)
+    update = RefUpdate(_HEADS + branch, full_id(commit))
+    return PullRequestEvent(repositories, (update,), number, (head or "").removeprefix(_HEADS), branch, delivery)
+
+
+def closed(urls: Iterable[str | None], *, number: int, head: str | None, base: str, delivery: str) -> Event:
+    """The event of a pull request that was closed without a merge."""
+    names = ((head or "").removeprefix(_HEADS), base.removeprefix(_HEADS))
+    return PullRequestEvent(_named(urls), (), number, *names, delivery, "close")
+
+
+def opened(urls: Iterable[str | None], *, number: int, head: str | None, base: str, delivery: str) -> Event:
+    """The event of a pull request that is new, or not what it was."""
+    names = ((head or "").removeprefix(_HEADS), base.removeprefix(_HEADS))
+    return PullRequestEvent(_named(urls), (), number, *names, delivery, "open")
+
+
+def _named(urls: Iterable[str | None]) -> tuple[str, ...]:
+    repositories = tuple(url for url in urls if url)
+    if not repositories:
+        raise PayloadError("the payload names no URL of its repository")
+    return repositories

@@ -1,4 +1,4 @@
-"""Bitbucket Cloud: repo:push with every one of its changes, and pullrequest:fulfilled. X-Hub-Signature is sha256 here.
+"""Bitbucket Cloud: repo:push with every one of its changes, pullrequest:fulfilled and :rejected. X-Hub-Signature is sha256 here.
 
 Payloads name the repository by its web address only, and abbreviate merge commits (no hint then; the push event has
 it in full). Shapes: support.atlassian.com, "Event payloads"; statuses: "Create a build status for a commit".
@@ -12,8 +12,21 @@ from typing import Final, Literal
 
 import msgspec
 
-from windlass.events import ZERO, Event, Ignored, RefUpdate
-from windlass.forges.base import Branch, ObjectId, Payload, decode, delivery_id, full_id, header, ignored_event, pushed
+from windlass.events import ZERO, Event, RefUpdate
+from windlass.forges.base import (
+    Branch,
+    ObjectId,
+    Payload,
+    closed,
+    decode,
+    delivery_id,
+    header,
+    ignored_event,
+    merged,
+    not_closed,
+    opened,
+    pushed,
+)
 from windlass.forges.signatures import Headers, hex_digest, signed
 from windlass.forges.status import Status, StatusRequest, bearer
 
@@ -82,18 +95,28 @@ class _MergeCommit(Payload, frozen=True):
     hash: str
 
 
+class _SourceName(Payload, frozen=True):
+    name: str | None = None
+
+
+class _Source(Payload, frozen=True):
+    branch: _SourceName | None = None
+
+
 class _PullRequest(Payload, frozen=True):
     destination: _Destination
+    source: _Source | None = None
+    id: int = 0
     merge_commit: _MergeCommit | None = None
 
 
-class _Fulfilled(Payload, frozen=True):
+class _Changed(Payload, frozen=True):
     pullrequest: _PullRequest
     repository: _Repository
 
 
 _PUSH: Final = msgspec.json.Decoder(_Push)
-_FULFILLED: Final = msgspec.json.Decoder(_Fulfilled)
+_CHANGED: Final = msgspec.json.Decoder(_Changed)
 
 
 def verify(headers: Headers, body: bytes, secrets: Sequence[bytes]) -> bool:
@@ -107,18 +130,23 @@ def parse(headers: Headers, body: bytes) -> Event:
         push = decode(_PUSH, body)
         updates = [update for change in push.push.changes for update in change.updates()]
         return pushed([push.repository.links.html.href], updates, delivery)
-    if event == "pullrequest:fulfilled":
-        return _merged(decode(_FULFILLED, body), delivery)
+    if event in ("pullrequest:fulfilled", "pullrequest:rejected", "pullrequest:created", "pullrequest:updated"):
+        return _changed(decode(_CHANGED, body), event, delivery)
     if event.startswith("pullrequest:"):
-        return Ignored("the pull request was not merged by this", delivery)
+        return not_closed(delivery)
     return ignored_event(event, delivery)
 
 
-def _merged(event: _Fulfilled, delivery: str) -> Event:
-    request = event.pullrequest
-    commit = full_id(request.merge_commit.hash if request.merge_commit else None)
-    update = RefUpdate(f"refs/heads/{request.destination.branch.name}", commit)
-    return pushed([event.repository.links.html.href], [update], delivery, "merge")
+def _changed(event: _Changed, key: str, delivery: str) -> Event:
+    urls, request = [event.repository.links.html.href], event.pullrequest
+    head = request.source.branch.name if request.source and request.source.branch else None
+    number, base = request.id, request.destination.branch.name
+    if key in ("pullrequest:created", "pullrequest:updated"):
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
+    if key == "pullrequest:rejected":
+        return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    commit = request.merge_commit.hash if request.merge_commit else None
+    return merged(urls, number=number, head=head, base=base, commit=commit, delivery=delivery)
 
 
 def build_key(context: str) -> str:

@@ -1,5 +1,5 @@
-"""Bitbucket Server and Data Center: repo:refs_changed with every one of its changes, and pr:merged. X-Hub-Signature,
-sha256.
+"""Bitbucket Server and Data Center: repo:refs_changed with every one of its changes, pr:merged, pr:declined and pr:deleted.
+X-Hub-Signature, sha256.
 
 A tag's ``toHash`` is the tag object's where the tag is annotated, so a tag's update names no commit. Shapes:
 confluence.atlassian.com, "Event payload"; statuses: the builds resource of the REST API, since 7.4.
@@ -18,11 +18,14 @@ from windlass.forges.base import (
     ObjectId,
     Payload,
     RefName,
+    closed,
     decode,
     delivery_id,
-    full_id,
     header,
     ignored_event,
+    merged,
+    not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.bitbucket import STATES
@@ -94,17 +97,24 @@ class _ToRef(Payload, frozen=True):
     repository: _Repository
 
 
+class _FromRef(Payload, frozen=True):
+    id: str | None = None
+
+
 class _PullRequest(Payload, frozen=True, rename="camel"):
     to_ref: _ToRef
+    from_ref: _FromRef | None = None
+    id: int = 0
     properties: _Properties | None = None
 
 
-class _Merged(Payload, frozen=True, rename="camel"):
+class _Changed(Payload, frozen=True, rename="camel"):
     pull_request: _PullRequest
 
 
 _PUSH: Final = msgspec.json.Decoder(_Push)
-_MERGED: Final = msgspec.json.Decoder(_Merged)
+LOOKED_AT: Final = ("pr:opened", "pr:from_ref_updated", "pr:modified", "pr:reopened")
+_CHANGED: Final = msgspec.json.Decoder(_Changed)
 
 
 def verify(headers: Headers, body: bytes, secrets: Sequence[bytes]) -> bool:
@@ -119,14 +129,23 @@ def parse(headers: Headers, body: bytes) -> Event:
     if event == "repo:refs_changed":
         push = decode(_PUSH, body)
         return pushed(push.repository.urls, [change.update() for change in push.changes], delivery)
-    if event == "pr:merged":
-        request = decode(_MERGED, body).pull_request
-        commit = request.properties and request.properties.merge_commit
-        update = RefUpdate(request.to_ref.id, full_id(commit.id if commit else None))
-        return pushed(request.to_ref.repository.urls, [update], delivery, "merge")
+    if event in ("pr:merged", "pr:declined", "pr:deleted", *LOOKED_AT):
+        return _changed(decode(_CHANGED, body).pull_request, event, delivery)
     if event.startswith("pr:"):
-        return Ignored("the pull request was not merged by this", delivery)
+        return not_closed(delivery)
     return ignored_event(event, delivery)
+
+
+def _changed(request: _PullRequest, key: str, delivery: str) -> Event:
+    urls, head = request.to_ref.repository.urls, request.from_ref.id if request.from_ref else None
+    number, base = request.id, request.to_ref.id
+    if key in LOOKED_AT:
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
+    if key != "pr:merged":
+        return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    found = request.properties and request.properties.merge_commit
+    commit = found.id if found else None
+    return merged(urls, number=number, head=head, base=base, commit=commit, delivery=delivery)
 
 
 def status_request(status: Status) -> StatusRequest | None:

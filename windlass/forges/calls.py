@@ -114,7 +114,7 @@ def _judge(
         return
     message = _message(value, secrets)
     text = f"{url.host}: {status}{': ' if message else ''}{message}"
-    wait = _retry_after(headers)
+    wait = retry_after(headers)
     if status in _TRANSIENT or status >= 500 or (status == 403 and wait is not None):
         raise TransientError(text, retry_after=wait)
     raise RefusedError(text, status=status, reason=message)
@@ -133,7 +133,7 @@ def _message(value: Any, secrets: Collection[str]) -> str:
     return " ".join(found.split())[:200]
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds until the forge may be asked again: Retry-After (RFC 9110), or the end of an exhausted rate limit."""
     value = headers.get("Retry-After", "")
     seconds: float | None = None

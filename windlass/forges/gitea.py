@@ -1,4 +1,4 @@
-"""Gitea and Forgejo: push, and pull_request closed by merging. The payloads are GitHub's where we read them; the
+"""Gitea and Forgejo: push, and pull_request closed. The payloads are GitHub's where we read them; the
 signature is not.
 
 Both sign with X-Gitea-Signature (hex sha256, no prefix), Forgejo with X-Forgejo-Signature too. The X-Hub-Signature

@@ -1,4 +1,4 @@
-"""GitHub, also Enterprise Server: push, and pull_request closed by merging. X-Hub-Signature-256 only, never the sha1
+"""GitHub, also Enterprise Server: push, and pull_request closed. X-Hub-Signature-256 only, never the sha1
 header.
 
 Shapes: docs.github.com, "Webhook events and payloads"; statuses: "REST API endpoints for commit statuses".
@@ -17,12 +17,15 @@ from windlass.forges.base import (
     ObjectId,
     Payload,
     RefName,
+    closed,
     decode,
     delivery_id,
-    full_id,
     header,
     ignored_event,
     json_body,
+    merged,
+    not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.signatures import Headers, hex_digest, signed
@@ -61,8 +64,14 @@ class _Base(Payload, frozen=True):
     ref: Branch
 
 
+class _Head(Payload, frozen=True):
+    ref: str | None = None
+
+
 class _PullRequest(Payload, frozen=True):
     base: _Base
+    head: _Head | None = None
+    number: int = 0
     merged: bool = False
     merge_commit_sha: str | None = None
 
@@ -74,6 +83,8 @@ class _PullRequestEvent(Payload, frozen=True):
 
 
 PUSH: Final = msgspec.json.Decoder(_Push)
+LOOKED_AT: Final = frozenset({"opened", "reopened", "synchronize", "synchronized", "edited"})
+"""Actions after which a pull request is to be looked at; Gitea says ``synchronized``."""
 PULL_REQUEST: Final = msgspec.json.Decoder(_PullRequestEvent)
 
 
@@ -102,16 +113,21 @@ def parse_event(event: str, document: bytes, delivery: str) -> Event:
         push = decode(PUSH, document)
         return pushed(push.repository.urls, [push.update()], delivery)
     if event == "pull_request":
-        return _merged(decode(PULL_REQUEST, document), delivery)
+        return _changed(decode(PULL_REQUEST, document), delivery)
     return ignored_event(event, delivery)
 
 
-def _merged(event: _PullRequestEvent, delivery: str) -> Event:
-    request = event.pull_request
-    if event.action != "closed" or not request.merged:
-        return Ignored("the pull request was not merged by this", delivery)
-    update = RefUpdate(f"refs/heads/{request.base.ref}", full_id(request.merge_commit_sha))
-    return pushed(event.repository.urls, [update], delivery, "merge")
+def _changed(event: _PullRequestEvent, delivery: str) -> Event:
+    urls, request = event.repository.urls, event.pull_request
+    number, head, base = request.number, request.head.ref if request.head else None, request.base.ref
+    if event.action in LOOKED_AT:
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
+    if event.action != "closed":
+        return not_closed(delivery)
+    if not request.merged:
+        return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    commit = request.merge_commit_sha
+    return merged(urls, number=number, head=head, base=base, commit=commit, delivery=delivery)
 
 
 def status_request(status: Status) -> StatusRequest | None:

@@ -1,4 +1,4 @@
-"""GitLab: push, tag_push and merged merge requests; webhooks of projects and groups, and system hooks.
+"""GitLab: push, tag_push, and merge requests merged or closed; webhooks of projects and groups, and system hooks.
 
 Two kinds of secret: the secret token, which GitLab sends as it is (X-Gitlab-Token), and the signing token
 (``whsec_…``), with which it signs by the Standard Webhooks specification: HMAC-SHA256 over
@@ -16,17 +16,20 @@ from urllib.parse import quote
 
 import msgspec
 
-from windlass.events import Event, Ignored, RefUpdate
+from windlass.events import Event, RefUpdate
 from windlass.forges.base import (
     Branch,
     ObjectId,
     Payload,
     PayloadError,
     RefName,
+    closed,
     decode,
     delivery_id,
-    full_id,
     ignored_event,
+    merged,
+    not_closed,
+    opened,
     pushed,
 )
 from windlass.forges.github import tip
@@ -68,6 +71,8 @@ class _Commit(Payload, frozen=True):
 
 class _Attributes(Payload, frozen=True):
     target_branch: Branch
+    source_branch: str | None = None
+    iid: int = 0
     action: str | None = None
     merge_commit_sha: str | None = None
     squash_commit_sha: str | None = None
@@ -121,18 +126,23 @@ def parse(headers: Headers, body: bytes) -> Event:
         commit = tip(push.ref, push.after, push.checkout_sha)
         return pushed(push.project.urls, [RefUpdate(push.ref, commit, push.before)], delivery)
     if kind == "merge_request":
-        return _merged(decode(_MERGE_REQUEST, body), delivery)
+        return _changed(decode(_MERGE_REQUEST, body), delivery)
     return ignored_event(kind, delivery)
 
 
-def _merged(event: _MergeRequest, delivery: str) -> Event:
-    request = event.object_attributes
+def _changed(event: _MergeRequest, delivery: str) -> Event:
+    urls, request = event.project.urls, event.object_attributes
+    number, head, base = request.iid, request.source_branch, request.target_branch
+    if request.action == "close":
+        return closed(urls, number=number, head=head, base=base, delivery=delivery)
+    if request.action in ("open", "reopen", "update"):
+        return opened(urls, number=number, head=head, base=base, delivery=delivery)
     if request.action != "merge":
-        return Ignored("the merge request was not merged by this", delivery)
+        return not_closed(delivery)
     # A fast-forward makes no merge commit: the branch is then at the squashed commit, or at the request's own last one.
     last = request.last_commit.id if request.last_commit else None
-    commit = full_id(request.merge_commit_sha or request.squash_commit_sha or last)
-    return pushed(event.project.urls, [RefUpdate(f"refs/heads/{request.target_branch}", commit)], delivery, "merge")
+    commit = request.merge_commit_sha or request.squash_commit_sha or last
+    return merged(urls, number=number, head=head, base=base, commit=commit, delivery=delivery)
 
 
 def status_request(status: Status) -> StatusRequest | None:

@@ -16,6 +16,7 @@ from flask import Flask, Response, request
 from rq import Worker
 from rq.serializers import JSONSerializer
 
+from windlass.queue.connections import connect
 from windlass.settings import Login
 
 HEADERS = {
@@ -25,6 +26,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+REDIS_SECONDS = 10.0
 
 
 class _JsonWorker(Worker):
@@ -45,6 +49,8 @@ def make_dashboard_app(redis_url: str, *, login: Login | None = None, prefix: st
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     dashboard.Worker = _JsonWorker
     dashboard.config.serializer = JSONSerializer
+    connection = connect(redis_url, seconds=REDIS_SECONDS, connect_seconds=REDIS_SECONDS)
+    dashboard.from_url = lambda *_, **__: (None, connection)  # its own knows neither TLS' options nor a pool to keep
     dashboard.setup_rq_connection(app)
     app.before_request(lambda: _refusal(login))
     app.after_request(_with_headers)

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 
 import structlog
-from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
+from windlass.queue.connections import connect
 from windlass.queue.scripts import source
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class LeaseKeeper:
         self.seconds = seconds
         self._redis, self._acquire = redis, redis.register_script(source("acquire"))
         self._release = redis.register_script(source("release"))
-        self._sync = Redis.from_url(url, socket_timeout=seconds / 2, socket_connect_timeout=seconds / 2)
+        self._sync = connect(url, seconds=seconds / 2, connect_seconds=seconds / 2)
         self._renew = self._sync.register_script(source("renew"))
         self._held: dict[str, Lease] = {}
         self._beats: list[Callable[[], None]] = []

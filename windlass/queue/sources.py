@@ -26,6 +26,9 @@ from windlass.wire import text
 
 REMEMBER_SECONDS = 3 * 86400
 """How long a delivery is remembered; forges redeliver for a day or two."""
+CHANGED = "windlass:changed"
+"""A set: the applications whose state or health is another one than the statuses of custom resources say."""
+CHANGED_AT_ONCE = 1000
 RECORDED = "windlass:recorded"
 """The channel on which every record of an application's run is announced (see `Recorded`)."""
 
@@ -329,6 +332,19 @@ class SourceQueue:
         if not kept:
             raise LeaseLostError(f"the watch of {cluster} is somebody else's now")
         return int(kept) == 2
+
+    async def changed(self) -> list[str]:
+        """The applications of which a run or a watcher has said something since this was asked last."""
+        taken = await self._redis.spop(CHANGED, CHANGED_AT_ONCE)
+        return [text(raw) for raw in taken or ()]
+
+    async def errors(self, sources: Sequence[str]) -> dict[str, str]:
+        """Why these can't be followed, those that can't."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for source in sources:
+                pipeline.hget(f"windlass:source:{source}", "error")
+            answers = await pipeline.execute()
+        return {source: text(error) for source, error in zip(sources, answers, strict=True) if error}
 
     async def source_state(self, source: str) -> dict[str, str]:
         """What Redis knows of a source, for people."""

@@ -1,4 +1,4 @@
-"""One watch of one resource that goes on whatever happens: metadata only, filtered by label, bookmarked, begun anew on 410.
+"""One watch of one resource that goes on whatever happens: bookmarked, begun anew on 410. `Watch` is of metadata only, by label.
 
 What must hold: between `Mark.BEGIN` and `Mark.SYNCED` every object that is there is seen, so that what wasn't seen is gone;
 an object's managedFields are digested as its event is read, and dropped; and a server that is away is asked again within
@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
 
@@ -28,6 +28,8 @@ from workers.kube.managed_fields import HASH, PART_OF, application_of
 from workers.kube.transport import METADATA, METADATA_LIST, KubeClient
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 WATCH_SECONDS = 300.0
 """How long one watch lasts, and up to half as much more, so that not all begin anew at once."""
@@ -109,8 +111,10 @@ def _marked(fields: dict[str, Any]) -> bool:
     )
 
 
-class Watch:
-    """The objects of ``resource`` (in ``namespace``, or in all of them) that carry a ``part-of`` label."""
+class AnyWatch(Generic[T]):
+    """The objects of ``resource`` (in ``namespace``, or in all of them) that ``selector`` selects, as `_read` takes them."""
+
+    accept, accept_list = "application/json", "application/json"
 
     def __init__(
         self,
@@ -118,7 +122,7 @@ class Watch:
         resource: Resource,
         namespace: str = "",
         *,
-        selector: str = PART_OF,
+        selector: str = "",
         seconds: float = WATCH_SECONDS,
     ) -> None:
         self._client, self._resource, self._seconds = client, resource, seconds
@@ -127,7 +131,11 @@ class Watch:
         self._streaming_list = True
         self._tries = 0
 
-    async def events(self) -> AsyncGenerator[Seen | Mark, None]:
+    def _read(self, obj: dict[str, Any], *, gone: bool = False) -> T:
+        """What is kept of an object."""
+        raise NotImplementedError
+
+    async def events(self) -> AsyncGenerator[T | Mark, None]:
         """Everything that happens, for ever.
 
         :raises ApiError: the server refuses this watch (`REFUSED`): this one is over.
@@ -168,7 +176,7 @@ class Watch:
             await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
         self._tries += 1
 
-    async def _stretch(self) -> AsyncGenerator[Seen | Mark, None]:
+    async def _stretch(self) -> AsyncGenerator[T | Mark, None]:
         """One connection's worth: from a list, or from where the last one ended."""
         listing = not self._version
         if listing:
@@ -183,39 +191,59 @@ class Watch:
             async for item in stream:
                 yield item
 
-    async def _stream(self, listing: bool) -> AsyncGenerator[Seen | Mark, None]:
+    async def _stream(self, listing: bool) -> AsyncGenerator[T | Mark, None]:
         params = {"labelSelector": self._selector, "allowWatchBookmarks": "true", "resourceVersion": self._version}
         if listing:
             params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         seconds = self._seconds * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
-        stream = self._client.watch(self._path, params=params, seconds=seconds, accept=METADATA)
+        stream = self._client.watch(self._path, params=params, seconds=seconds, accept=self.accept)
         async with aclosing(stream) as events:
             async for event in events:
                 metadata = event["object"].get("metadata") or {}
                 if event["type"] == "ERROR":
                     raise _error(event["object"])
                 if event["type"] != "BOOKMARK":
-                    yield seen(self._resource, metadata, gone=event["type"] == "DELETED")
+                    yield self._read(event["object"], gone=event["type"] == "DELETED")
                 elif listing and (metadata.get("annotations") or {}).get(INITIAL_END) == "true":
                     listing = False
                     yield Mark.SYNCED
                 if not listing:  # a list comes in any order: nothing in it is a place to go on from
                     self._version = metadata["resourceVersion"]
 
-    async def _pages(self) -> AsyncGenerator[Seen, None]:
+    async def _pages(self) -> AsyncGenerator[T, None]:
         """The list as older servers give it, a page at a time."""
         params = {"labelSelector": self._selector, "limit": str(PAGE)}
         version = ""
         while True:
-            page = (await self._client.request("GET", self._path, params=params, accept=METADATA_LIST)).json()
+            page = (await self._client.request("GET", self._path, params=params, accept=self.accept_list)).json()
             for item in page.get("items") or ():
-                yield seen(self._resource, item["metadata"])
+                yield self._read(item)
             version = page["metadata"]["resourceVersion"]
             token = page["metadata"].get("continue")
             if not token:
                 break
             params["continue"] = token
         self._version = version
+
+
+class Watch(AnyWatch[Seen]):
+    """The metadata of the objects that carry a ``part-of`` label."""
+
+    accept, accept_list = METADATA, METADATA_LIST
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        selector: str = PART_OF,
+        seconds: float = WATCH_SECONDS,
+    ) -> None:
+        super().__init__(client, resource, namespace, selector=selector, seconds=seconds)
+
+    def _read(self, obj: dict[str, Any], *, gone: bool = False) -> Seen:
+        return seen(self._resource, obj["metadata"], gone=gone)
 
 
 def _error(status: dict[str, Any]) -> ApiError:

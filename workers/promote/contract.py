@@ -24,6 +24,7 @@ class Proposal(NamedTuple):
     edits: tuple[str, ...]  # a line each: file, and what was there and is there now
     outcome: Outcome
     previous: str = ""  # the tag that was replaced, where there was one
+    files: tuple[str, ...] = ()  # the paths of what is edited
 
 
 class Propose(Protocol):

@@ -1,4 +1,5 @@
-"""Promotions that wait for an application, or for somebody to merge, are looked at as soon as an application's run is over."""
+"""Promotions that wait for an application, or for somebody to merge, or that tell what became of a merge, are looked at as soon
+as an application's run is over, or its health is another one."""
 
 from __future__ import annotations
 
@@ -42,12 +43,17 @@ class Follower:
                 if message is not None:
                     recorded = Recorded.load(message["data"])
                     if recorded.over:
-                        await self._nudge(recorded.application)
+                        await self._nudge(recorded.application, f"{recorded.application} was applied")
 
-    async def _nudge(self, application: str) -> None:
+    async def health_changed(self, application: str) -> None:
+        """A watcher found out that the application's health is another one."""
+        await self._nudge(application, f"{application}'s health changed")
+
+    async def _nudge(self, application: str, reason: str) -> None:
         for view in concerned(self._context.catalog, application):
-            if (await self._store.read(view.promotion.name)).phase in ("Waiting", "Proposed"):
-                await self._context.queue.nudge(view.id, digest=view.digest, reason=f"{application} was applied")
+            state = await self._store.read(view.promotion.name)
+            if state.phase in ("Waiting", "Proposed") or (state.phase == "Merged" and not state.settled):
+                await self._context.queue.nudge(view.id, digest=view.digest, reason=reason)
 
 
 def concerned(catalog: Catalog, application: str) -> list[PromotionView]:

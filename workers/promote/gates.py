@@ -6,21 +6,18 @@ that brought it there, and is healthy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import aiohttp
 
 from windlass.documents import ordering
-from windlass.documents.promotion import After, HttpCheck
+from windlass.documents.promotion import After
 from windlass.documents.promotions import PromotionView
-from windlass.errors import WindlassError
 from windlass.queue.promotions import Image
 from windlass.state import read_state
 from workers.context import Context
 from workers.dependencies import healthy
+from workers.promote.aftermath import contains, located
+from workers.promote.checks import unmet
 from workers.promote.state import PromotionState, PromotionStore
-
-CHECK_SECONDS = 10.0
 
 
 class Gates:
@@ -36,7 +33,7 @@ class Gates:
             if missing := await self._after(after, image):
                 return missing
         for check in gates.checks:
-            if missing := await _checked(session, check):
+            if missing := await unmet(session, check, view.promotion, image, self._context.settings.checks):
                 return missing
         return ""
 
@@ -70,25 +67,11 @@ class Gates:
         if state.phase != "Synced" or not revisions:
             return False
         repository = await self._context.repositories.get(target.repository)
-        if not before.merge or not repository.has(before.merge):
-            return False
-        contains: Iterable[bool] = (
-            revision != "" and repository.has(revision) and repository.is_ancestor(before.merge, revision)
-            for revision in revisions
-        )
-        return any(contains) and await healthy(self._context, application)
+        merge = await located(repository, target.promotion.spec.target.branch, before.merge, revisions)
+        brought = any(contains(repository, merge, revision) for revision in revisions)
+        return brought and await healthy(self._context, application)
 
 
 def _same(one: Image, other: Image) -> bool:
     """Environments may have heard of an image from different senders, one of whom knew no digest."""
     return one.tag == other.tag and (one.digest == other.digest or not one.digest or not other.digest)
-
-
-async def _checked(session: aiohttp.ClientSession, check: HttpCheck) -> str:
-    timeout = aiohttp.ClientTimeout(total=CHECK_SECONDS)
-    try:
-        async with session.get(check.url, allow_redirects=False, timeout=timeout) as answer:
-            found = str(answer.status)
-    except (aiohttp.ClientError, TimeoutError, OSError, WindlassError) as error:
-        found = type(error).__name__
-    return "" if found == str(check.status) else f"{check.url} answers {check.status} (now {found})"

@@ -263,7 +263,8 @@ class _Look:
 
     def _proposed(self, tip: str, base: str, splices: Sequence[Splice], outcome: Outcome) -> Proposal:
         edits = tuple(str(splice) for splice in splices)
-        return Proposal(self._target.branch, tip, base, edits, outcome, _previous(splices))
+        files = tuple(by_path(splices))
+        return Proposal(self._target.branch, tip, base, edits, outcome, _previous(splices), files)
 
     def _conflict(self, base: str, tip: str, with_what: Sequence[str]) -> Proposal:
         return Proposal(self._target.branch, tip, base, tuple(with_what), "conflict")

@@ -30,6 +30,9 @@ class PromotionState(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""  # what it waits for, or what went wrong
     passed: float = 0.0  # since when all other gates hold, for the soak time
     warnings: tuple[str, ...] = ()  # what the forge refused of labels and people
+    files: tuple[str, ...] = ()  # what the proposal edits; none are known after Redis lost its memory
+    told: str = ""  # a digest of what the merged pull request was told last
+    settled: bool = False  # nothing more is to be told
 
 
 def key(name: str) -> str:

@@ -8,6 +8,7 @@ until a newer image; the same image again changes nothing; what Redis forgot is 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -20,11 +21,13 @@ from windlass.errors import TransientError
 from windlass.forges.calls import RefusedError
 from windlass.forges.pulls import PullRequest, PullRequests, Wanted
 from windlass.queue import Run
+from windlass.queue.notices import Occurrence
 from windlass.queue.promotions import Image, images
 from windlass.tag_policy import Policy
 from workers.context import Context
 from workers.jobs import serve
 from workers.promote import words
+from workers.promote.aftermath import standings
 from workers.promote.contract import Proposal, Propose
 from workers.promote.forge import ForgeAccess
 from workers.promote.gates import Gates
@@ -37,6 +40,10 @@ LOOK_SECONDS = 60.0
 """Between two looks at an open pull request, where no event told of it."""
 GATE_SECONDS = 15.0
 """Between two looks at gates that no event tells of."""
+AT_ONCE = 0.5
+"""Seconds after a merge was seen in which it may be applied, before the pull request is told of it."""
+FOLLOWED_SECONDS = 86400.0
+"""For so long a merged pull request is told what becomes of it."""
 
 
 class Step(NamedTuple):
@@ -96,6 +103,7 @@ class Promoter:
         if step.state.phase != before.phase or step.state.image != before.image:
             log.info("promotion.phase", promotion=name, phase=step.state.phase, why=step.state.why, url=step.state.url,
                      image=step.state.image.identity if step.state.image else "")  # fmt: skip
+            await self._context.news.promoted(_occurrence(view, step.state))
         decided = step.state.phase in DECIDED or step.state.phase == "Proposed"
         if decided and step.state.image is not None:
             identity = step.state.image.identity
@@ -113,10 +121,12 @@ class Promoter:
         if image is None:
             return Step(state if state.image else PromotionState(at=time.time()))
         if state.image is None or image.identity != state.image.identity:
+            if state.phase == "Merged" and not state.settled and pulls is not None:
+                await self._told(view, pulls, state, words.overtaken(image))
             state = PromotionState("Waiting", image, state.pull, state.url, state.branch, at=time.time())
             await self._store.write(run, view.promotion.name, state)  # the hints may be forgotten from now on
-        elif state.phase in DECIDED:
-            return Step(state)  # also under other documents: what was taken back since must not come again
+        elif state.phase in DECIDED:  # also under other documents: what was taken back since must not come again
+            return await self._followed(view, pulls, state)
         elif state.phase == "Proposed" and pulls is not None and run.documents in ("", view.digest):
             return await self._looked(view, pulls, state)
         if state.phase == "Waiting" and (waits := await self._waits(view, state, image)):
@@ -177,7 +187,8 @@ class Promoter:
         pull, warnings = await self._shown(view, pulls, image, proposal, open_one)
         if words.is_per_image(promotion) or (state.pull and state.pull != pull.number):
             await self._superseded(view, pulls, f"Superseded by {pull.url}.", keep=pull.number)
-        now = PromotionState("Proposed", image, pull.number, pull.url, branch, at=time.time(), warnings=tuple(warnings))
+        now = PromotionState("Proposed", image, pull.number, pull.url, branch, at=time.time(), warnings=tuple(warnings),
+                             files=proposal.files)  # fmt: skip
         return await self._looked(view, pulls, now, commit=proposal.commit)
 
     async def _shown(
@@ -230,7 +241,28 @@ class Promoter:
             pull = await pulls.get(state.pull)
         if pull.state == "open":
             return Step(state, GATE_SECONDS if spec.auto_merge else LOOK_SECONDS)
-        return Step(_of(state, pull))
+        return Step(_of(state, pull), AT_ONCE if pull.state == "merged" else None)
+
+    async def _followed(self, view: PromotionView, pulls: PullRequests | None, state: PromotionState) -> Step:
+        """Tell the merged pull request what became of it, until it is healthy everywhere."""
+        if pulls is None or state.phase != "Merged" or state.settled:
+            return Step(state)
+        state = await self._told(view, pulls, state)
+        return Step(state, None if state.settled else LOOK_SECONDS)
+
+    async def _told(
+        self, view: PromotionView, pulls: PullRequests, state: PromotionState, last: str = ""
+    ) -> PromotionState:
+        """One comment says what became of the merge; the forge is called only if that is something else than before."""
+        assert state.image is not None
+        found = await standings(self._context, view, state)
+        settled = all(one.stage == "healthy" for one in found) or time.time() - state.at > FOLLOWED_SECONDS
+        text = words.outcome(view.promotion, state.image, state.merge, found, last)
+        told = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if found and told != state.told:
+            await pulls.comment(await pulls.get(state.pull), words.OUTCOME, text)
+            log.info("promotion.told", promotion=view.promotion.name, pull=state.pull, stages=[s.stage for s in found])
+        return msgspec.structs.replace(state, told=told, settled=settled)
 
     async def _release(self, done: str) -> None:
         """Promotions that wait for this one go on at once."""
@@ -248,6 +280,20 @@ def _newest(view: PromotionView, state: PromotionState, run: Run) -> Image | Non
     return best
 
 
+def _occurrence(view: PromotionView, state: PromotionState) -> Occurrence:
+    """The promotion's new phase, for who wants to be told."""
+    return Occurrence(
+        "promotion",
+        time.time(),
+        promotion=view.promotion.name,
+        phase=state.phase,
+        image=words.reference(view.promotion, state.image) if state.image else view.promotion.spec.image,
+        repository=view.repository.name,
+        url=state.url,
+        why=state.why,
+    )
+
+
 def _proposes(promotion: str, pull: PullRequest, image: Image) -> bool:
     found = words.proposed(promotion, pull.body)
     return found is not None and found.identity == image.identity
@@ -257,7 +303,7 @@ def _of(state: PromotionState, pull: PullRequest) -> PromotionState:
     """The state, with what the pull request says."""
     phase = {"merged": "Merged", "closed": "Declined", "open": "Proposed"}[pull.state]
     found = PromotionState(state.phase, state.image, pull.number, pull.url, pull.head, pull.merge, time.time())
-    return msgspec.structs.replace(found, phase=phase)
+    return msgspec.structs.replace(found, phase=phase, files=state.files)
 
 
 async def _nothing_more(run: Run, message: str) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from windlass.documents.promotion import BRANCH_WORDS, Promotion, filled
+from windlass.documents.promotion import Promotion, branch_of, filled
+from windlass.documents.types import Application
 from windlass.forges.pulls import hidden
 from windlass.queue.promotions import Image
+from workers.promote.aftermath import Standing
 
 LONGEST_TITLE = 250
 SHOWN_EDITS = 50
@@ -19,9 +21,9 @@ _MARKER = re.compile(
     r"\[//\]: # \(windlass promotion=(?P<promotion>[a-z0-9-]{1,63}) "
     r"image=(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})@(?P<digest>(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})?)\)"
 )
-_UNSAFE_IN_REF = re.compile(r"\.lock(?=/|\Z)|\.\.+|\A\.|\.\Z")
 CONFLICT = "windlass conflict"
 REASON = "windlass reason"
+OUTCOME = "windlass outcome"
 
 
 def words(promotion: Promotion, image: Image, previous: str = "") -> dict[str, str]:
@@ -39,10 +41,8 @@ def words(promotion: Promotion, image: Image, previous: str = "") -> dict[str, s
 
 
 def branch(promotion: Promotion, image: Image) -> str:
-    """The branch that proposes the image. A tag may hold what a ref may not (``..``, ``.lock``): that becomes a hyphen."""
-    known = words(promotion, image)
-    safe = {word: _UNSAFE_IN_REF.sub("-", known[word]) for word in BRANCH_WORDS}
-    return filled(promotion.spec.pull_request.branch, safe)
+    """The branch that proposes the image."""
+    return branch_of(promotion, image.tag)
 
 
 def is_per_image(promotion: Promotion) -> bool:
@@ -75,12 +75,12 @@ def reference(promotion: Promotion, image: Image) -> str:
 
 def body(promotion: Promotion, image: Image, previous: str, edits: Sequence[str]) -> str:
     """The pull request's; it ends with what `proposed` reads."""
-    rows = [f"| Image | {_code(reference(promotion, image))} |"]
+    rows = [f"| Image | {code(reference(promotion, image))} |"]
     if previous:
-        rows.append(f"| Before | {_code(previous)} |")
+        rows.append(f"| Before | {code(previous)} |")
     if image.commit:
-        rows.append(f"| Source | {_code(f'{image.repository}@{image.commit}' if image.repository else image.commit)} |")
-    shown = [f"- {_code(edit)}" for edit in edits[:SHOWN_EDITS]]
+        rows.append(f"| Source | {code(f'{image.repository}@{image.commit}' if image.repository else image.commit)} |")
+    shown = [f"- {code(edit)}" for edit in edits[:SHOWN_EDITS]]
     if len(edits) > SHOWN_EDITS:
         shown.append(f"- and {len(edits) - SHOWN_EDITS} more")
     extra = filled(promotion.spec.pull_request.body, words(promotion, image, previous))
@@ -99,11 +99,59 @@ def proposed(promotion: str, text: str) -> Image | None:
 
 
 def conflict(edits: Sequence[str]) -> str:
-    shown = "\n".join(f"- {_code(edit)}" for edit in edits[:SHOWN_EDITS])
+    shown = "\n".join(f"- {code(edit)}" for edit in edits[:SHOWN_EDITS])
     return f"What was pushed to this branch conflicts with the newest image; nothing was changed.\n\n{shown}"
 
 
-def _code(text: str) -> str:
+_STAGES = {
+    "waiting": "waits",
+    "applied": "applied, not healthy yet",
+    "healthy": "healthy",
+    "degraded": "**applied, but degraded**",
+    "failed": "**not applied**",
+}
+
+
+def outcome(promotion: Promotion, image: Image, merge: str, found: Sequence[Standing], last: str = "") -> str:
+    """What a merged pull request is told of the clusters. Nothing in it changes unless what happened does."""
+    rows = ["| Application | Cluster | |", "|---|---|---|"]
+    for one in found[:SHOWN_EDITS]:
+        at = f" at {code(one.revision[:10])}" if one.revision and one.stage != "failed" else ""
+        why = f": {code(one.why)}" if one.why else ""
+        rows.append(f"| {code(one.application)} | {code(one.cluster)} | {_STAGES[one.stage]}{at}{why} |")
+    if len(found) > SHOWN_EDITS:
+        rows.append(f"| and {len(found) - SHOWN_EDITS} more | | |")
+    by = f", merged as {code(merge[:10])}" if merge else ""
+    return "\n\n".join(filter(None, (f"{code(reference(promotion, image))}{by}:", "\n".join(rows), last)))
+
+
+def overtaken(newer: Image) -> str:
+    return f"{code(newer.tag)} is promoted now; what becomes of this one is not followed any more."
+
+
+def rollback(application: Application, revision: str, files: Sequence[str], left: Sequence[str], why: str) -> str:
+    """What a pull request says that takes an application back."""
+    rows = [f"| Application | {code(application.name)} |", f"| Back to | {code(revision)} |"]
+    if why:
+        rows.append(f"| Why | {code(why)} |")
+    parts = ["\n".join(["| | |", "|---|---|", *rows]), _list(files)]
+    if left:
+        parts.append(
+            f"The application reads these too; they stay as they are, and are not what they were:\n\n{_list(left)}"
+        )
+    return "\n\n".join(parts)
+
+
+def _list(paths: Sequence[str]) -> str:
+    more = [f"- and {len(paths) - SHOWN_EDITS} more"] if len(paths) > SHOWN_EDITS else []
+    return "\n".join([*(f"- {code(path)}" for path in paths[:SHOWN_EDITS]), *more])
+
+
+def line(text: str) -> str:
+    """Text on one line."""
+    return "".join(character if character.isprintable() else " " for character in text)[:500]
+
+
+def code(text: str) -> str:
     """Text as a code span that it can't end: on one line, without backquotes and table bars."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return "`" + printable.replace("`", "'").replace("|", "¦")[:500] + "`"
+    return "`" + line(text).replace("`", "'").replace("|", "¦") + "`"

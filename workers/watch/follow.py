@@ -281,7 +281,8 @@ class Follower:
 
     async def _report(self, application: Application, suspects: Suspects) -> bool:
         """The application's state says what differs; written under its lease, so only when no run holds it."""
-        fresh = msgspec.json.encode(suspects.drift())
+        drift = suspects.drift()
+        fresh = msgspec.json.encode(drift)
         if fresh == (suspects.reported or b"{}"):
             return True
         lease = await self._context.leases.try_acquire("application", application.name)
@@ -292,4 +293,5 @@ class Follower:
         finally:
             await asyncio.shield(lease.release())
         suspects.reported = fresh
+        await self._context.news.drifted(application, drift)
         return True

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from windlass import tracing
 from windlass.documents.types import Application
 from windlass.health import DEGRADED, HEALTHY, HealthState, health_key
 from windlass.queue import Lease
@@ -106,6 +107,8 @@ class Teller:
             self._lease, self._cluster, name, turn=patient.turn, health=found, record=written
         ):
             return  # a run has recorded more: its announcement is on the way
+        if record != patient.facts.record:
+            tracing.became_healthy(name, record)
         patient.told, patient.facts = now, patient.facts._replace(health=found, record=record)
         if found.status != said.status:
             say = log.warning if found.status == DEGRADED else log.info

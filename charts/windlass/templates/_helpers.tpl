@@ -32,6 +32,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
+{{/* The service's own: with custom resources it reads the Secrets that webhooks are signed with, and nothing else. */}}
+{{- define "windlass.receiverAccount" -}}
+{{- if and .Values.serviceAccount.create (ne .Values.resources.scope "off") }}
+{{- include "windlass.fullname" . }}-service
+{{- else }}
+{{- include "windlass.serviceAccount" . }}
+{{- end }}
+{{- end }}
+
+{{/* The namespaces whose custom resources are followed, but for scope: cluster; as JSON. */}}
+{{- define "windlass.resourceNamespaces" -}}
+{{- prepend .Values.resources.namespaces (include "windlass.ownNamespace" .) | uniq | toJson }}
+{{- end }}
+
 {{- define "windlass.image" -}}
 {{- $name := .Values.image.repository }}
 {{- if .Values.image.registry }}{{ $name = printf "%s/%s" .Values.image.registry $name }}{{ end }}
@@ -109,7 +123,7 @@ metadata:
     checksum/settings: {{ toYaml (list $.Values.settings $.Values.key $.Values.redis) | sha256sum }}
     {{- with $.Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
 spec:
-  serviceAccountName: {{ include "windlass.serviceAccount" $ }}
+  serviceAccountName: {{ include (eq .component "service" | ternary "windlass.receiverAccount" "windlass.serviceAccount") $ }}
   automountServiceAccountToken: {{ .account }}
   terminationGracePeriodSeconds: {{ add 15 $.Values.worker.drainSeconds }}
   securityContext: {{- include "windlass.podSecurity" $ | nindent 4 }}
@@ -154,6 +168,10 @@ spec:
         - {name: WINDLASS_DOCUMENTS, value: /etc/windlass/documents}
         - {name: WINDLASS_DATA, value: /var/lib/windlass}
         - {name: WINDLASS_KEY_FILE, value: /etc/windlass/key/{{ $.Values.key.name }}}
+        {{- if ne $.Values.resources.scope "off" }}
+        - {name: WINDLASS_RESOURCES, value: {{ eq $.Values.resources.scope "cluster" | ternary "cluster" (include "windlass.resourceNamespaces" $ | fromJsonArray | join ",") | quote }}}
+        - {name: WINDLASS_RESOURCES_NAMESPACE, value: {{ include "windlass.ownNamespace" $ }}}
+        {{- end }}
         {{- include "windlass.redisEnv" $ | nindent 8 }}
         {{- with .extra }}{{ . | nindent 8 }}{{ end }}
         {{- range $name, $value := $.Values.settings }}

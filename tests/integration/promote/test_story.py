@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from redis.asyncio import Redis
@@ -26,7 +27,7 @@ from windlass.queue.promotions import Image, Noted, note
 from windlass.settings import Settings
 from workers.context import Context
 from workers.promote import words
-from workers.promote.contract import Proposal
+from workers.promote.contract import Outcome, Proposal
 from workers.promote.follow import Follower
 from workers.promote.state import PromotionState, PromotionStore
 from workers.promote.story import Promoter
@@ -90,7 +91,8 @@ class Story:
             return Proposal(branch, tip, base, (f"web.yaml: {image.tag}",), "unchanged")
         self.proposed.append(image.tag)
         made = self.write(branch, image.tag, new="") if tip else self.write("main", image.tag, new=branch)
-        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), "rebuilt" if tip else "created", "1.0.0")
+        outcome: Outcome = "rebuilt" if tip else "created"
+        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), outcome, "1.0.0", ("web.yaml",))
 
     def document(self, name: str = "web", **spec: Any) -> None:
         """Use one more promotion; reads all documents again."""
@@ -99,6 +101,7 @@ class Story:
             "manifests",
             url=self.repository.clone_url,
             forge="gitea",
+            credentials={"token": {"env": "GITEA_TOKEN"}},
             pullRequests={"token": {"env": "GITEA_TOKEN"}},
         )
         made = document("Promotion", name, image=IMAGE, target={"repository": "manifests"}, **spec)
@@ -390,3 +393,67 @@ async def test_a_pinned_digest_is_waited_for(story: Story) -> None:
     state = await story.work()
     assert state.phase == "Waiting"
     assert "has no digest" in state.why
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def programs(story: Story, tmp_path: Path) -> Path:
+    """The folder of the programs that checks may run."""
+    folder = tmp_path / "checks"
+    folder.mkdir()
+    story.context.settings = msgspec.structs.replace(story.context.settings, checks=folder)
+    return folder
+
+
+async def test_a_program_must_succeed_for_this_image(story: Story, programs: Path) -> None:
+    program(programs, "smoke", 'test "$WINDLASS_TAG $1" = "1.4.2 a;b" && test -z "$GITEA_TOKEN" && test -e "$2"')
+    story.document(gates={"checks": [{"command": ["smoke", "a;b", str(programs / "ready")]}]})
+    await story.publish("1.4.2")
+    state = await story.work()
+    assert (state.phase, state.why) == ("Waiting", "smoke succeeds (now exit code 1)")
+    (programs / "ready").touch()
+    assert (await story.look()).phase == "Proposed"
+
+
+async def test_a_program_that_does_not_end_or_is_not_there_holds_the_gate(story: Story, programs: Path) -> None:
+    program(programs, "hangs", "sleep 600")
+    story.document(gates={"checks": [{"command": ["hangs"], "timeout": "1s"}]})
+    await story.publish("1.4.2")
+    assert (await story.work()).why == "hangs succeeds (now not done within 1 s)"
+    story.document(gates={"checks": [{"command": ["missing"]}]})
+    assert (await story.look()).why == "missing succeeds (now No such file or directory)"
+
+
+async def test_without_a_folder_no_program_runs(story: Story) -> None:
+    story.document(gates={"checks": [{"command": ["true"]}]})
+    await story.publish("1.4.2")
+    assert "WINDLASS_CHECKS is not set" in (await story.work()).why
+
+
+async def test_a_check_that_fails_again_begins_the_soak_time_anew(story: Story, programs: Path) -> None:
+    program(programs, "smoke", f'test -e "{programs}/ready"')
+    (programs / "ready").touch()
+    story.document(gates={"soak": "2s", "checks": [{"command": ["smoke"]}]})
+    await story.publish("1.4.2")
+    assert (await story.work()).why == "the other gates hold for 2s"
+    (programs / "ready").unlink()
+    assert (await story.look()).passed == 0.0
+    await asyncio.sleep(2.1)
+    (programs / "ready").touch()
+    assert (await story.look()).phase == "Waiting"
+    await asyncio.sleep(2.1)
+    assert (await story.look()).phase == "Proposed"
+
+
+async def test_a_person_who_approved_does_not_undo_the_other_gates(story: Story, programs: Path) -> None:
+    program(programs, "smoke", f'test -e "{programs}/ready"')
+    story.document(gates={"checks": [{"command": ["smoke"]}], "approval": True})
+    await story.publish("1.4.2")
+    await story.store.approve("web", Image("1.4.2"))
+    assert (await story.work()).why.startswith("smoke succeeds")
+    (programs / "ready").touch()
+    assert (await story.look()).phase == "Proposed"

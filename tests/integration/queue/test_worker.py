@@ -190,7 +190,7 @@ def test_rq_and_its_dashboard_see_a_busy_worker(bench: Bench) -> None:
     bench.put("shop-1")
     bench.until(lambda: bench.list("began"))
     [worker] = Worker.all(connection=bench.redis, serializer=JSONSerializer)
-    assert worker.get_state() == "busy"
+    bench.until(lambda: worker.get_state() == "busy")
     client = make_dashboard_app(bench.url).test_client()
     for page in ("/", "/0/view/workers", "/0/view/jobs/windlass/started/8/asc/1", "/0/view/job/shop-1"):
         assert client.get(page).status_code == 200, page

@@ -33,6 +33,8 @@ async def main(url: str, drain: float) -> None:
     async def reconcile(job_id: str, source: str, generation: int, digest: str) -> str:
         await redis.rpush("began", job_id)
         await asyncio.sleep(float(await redis.get(f"sleep:{source}") or 0))
+        if await redis.decr(f"fail:{source}") >= 0:
+            raise ValueError("as the test asked for")
         await redis.rpush("ended", job_id)
         return "done"
 

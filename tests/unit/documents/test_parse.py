@@ -131,11 +131,11 @@ def test_a_file_that_is_no_yaml_disables_all_of_it() -> None:
         (CLUSTER.replace("v1alpha1", "v2"), "1: apiVersion: expected windlass.dev/v1alpha1, found 'windlass.dev/v2'"),
         (
             CLUSTER.replace("Cluster", "Klaster"),
-            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, found 'Klaster'",
+            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, Notification, found 'Klaster'",
         ),
         (
             CLUSTER.replace("Cluster", "[a]"),
-            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, found a list",
+            "2: kind: expected one of Repository, Cluster, Application, Promotion, Registry, Notification, found a list",
         ),
         (CLUSTER.replace("Cluster", "Pipeline"), "2: kind: Pipeline is not built yet"),
         (CLUSTER + "status: {}\n", "7: status: unknown field"),
@@ -216,6 +216,7 @@ def test_a_file_that_is_no_yaml_disables_all_of_it() -> None:
             "13: spec.credentials.token: expected object | null, got str",
         ),
         (REPOSITORY + "  status: {}\n", "14: spec.status: the field token is missing"),
+        (APPLICATION + "  sync: {rollback: yes please}\n", "13: spec.sync.rollback: expected one of automatic"),
     ],
 )
 def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
@@ -227,16 +228,6 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
     ("kind", "text", "field"),
     [
         ("Repository", "url: https://h/x\nverify: {}", "spec.verify"),
-        (
-            "Repository",
-            "url: https://h/x\ncredentials: {token: {secret: {name: a, key: b}}}",
-            "spec.credentials.token.secret",
-        ),
-        (
-            "Repository",
-            "url: https://h/x\nwebhook: {secrets: [{secret: {name: a, key: b}}]}",
-            "spec.webhook.secrets[0].secret",
-        ),
         ("Cluster", "inCluster: true\nrequestLimits: {}", "spec.requestLimits"),
         ("Application", "sources: [{repository: a, branch: b, chart: {}}]", "spec.sources[0].chart"),
     ],
@@ -244,6 +235,22 @@ def test_a_fault_has_a_file_a_line_and_a_field(text: str, error: str) -> None:
 def test_a_field_whose_behaviour_is_not_built_yet_is_refused_by_name(kind: str, text: str, field: str) -> None:
     (error,) = parse_documents(spec(kind, text).encode(), "a.yaml").errors
     assert (error.field, error.message) == (field, "not built yet: Windlass would ignore it, so it refuses it")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("credentials: {token: {secret: {name: a, key: b}}}", "spec.credentials.token.secret"),
+        ("webhook: {secrets: [{secret: {name: a, key: b}}]}", "spec.webhook.secrets[0].secret"),
+        (
+            "signedCommits: {keys: [{kind: gpg, secret: {name: a, key: b}}]}",
+            "spec.signedCommits.keys[0].secret",
+        ),
+    ],
+)
+def test_a_file_names_no_secret_of_a_cluster(text: str, field: str) -> None:
+    (error,) = parse_documents(spec("Repository", f"url: https://h/x\n{text}").encode(), "a.yaml").errors
+    assert (error.field, error.message.partition(":")[2]) == (field, " expected env or file")
 
 
 def test_every_fault_of_a_document_is_told_at_once() -> None:

@@ -73,6 +73,17 @@ def test_its_digest_changes_with_its_repository() -> None:
         ({"target": {"repository": "other"}}, "spec.target.repository: there is no valid Repository other"),
         ({"gates": {"soak": "soon"}}, "spec.gates.soak: expected a duration"),
         ({"gates": {"checks": [{"url": "file:///etc/passwd"}]}}, "spec.gates.checks[0].url: expected an http(s) URL"),
+        ({"gates": {"checks": [{}]}}, "spec.gates.checks[0]: expected exactly one of url and command"),
+        (
+            {"gates": {"checks": [{"url": "https://x.example", "command": ["true"]}]}},
+            "spec.gates.checks[0]: expected exactly one of url and command",
+        ),
+        ({"gates": {"checks": [{"command": ["/bin/sh"]}]}}, "spec.gates.checks[0].command[0]: expected the name"),
+        ({"gates": {"checks": [{"command": [".."]}]}}, "spec.gates.checks[0].command[0]: expected the name"),
+        (
+            {"gates": {"checks": [{"command": ["smoke"], "timeout": "1h"}]}},
+            "spec.gates.checks[0].timeout: expected a duration",
+        ),
         (
             {"gates": {"after": [{"promotion": "web"}]}},
             "spec.gates.after[0].promotion: a promotion can't wait for itself",

@@ -11,6 +11,7 @@ from windlass.documents.promotion import Promotion, PromotionSpec, PullRequest, 
 from windlass.queue.promotions import Image
 from windlass.registries.names import TAG
 from workers.promote import words
+from workers.promote.aftermath import Standing
 
 DIGEST = "sha256:" + "a1" * 32
 
@@ -72,3 +73,17 @@ def test_a_title_is_one_line_of_bounded_length() -> None:
 def test_whether_each_image_has_a_branch_of_its_own() -> None:
     assert words.is_per_image(promotion(branch="p/{{tag}}"))
     assert not words.is_per_image(promotion())
+
+
+@given(st.text(max_size=60), st.sampled_from(["waiting", "applied", "healthy", "degraded", "failed"]))
+def test_what_a_cluster_says_stays_one_cell_of_the_table(why: str, stage: str) -> None:
+    found = [Standing("shop", "production", stage, "a" * 40, why)]  # type: ignore[arg-type]
+    text = words.outcome(promotion(), Image("1.4.2"), "b" * 40, found)
+    row = text.splitlines()[-1]
+    assert row.count("|") == 4
+    assert row.startswith("| `shop` | `production` | ")
+    assert row.count("`") % 2 == 0
+    outside = "".join(row.split("`")[::2])
+    assert "@" not in outside
+    assert "[" not in outside
+    assert "<" not in outside

@@ -147,6 +147,14 @@ def test_a_schema_of_its_own_is_fine() -> None:
         (archive({"redis/Chart.yaml": b"name: redis"}, link="/etc/passwd"), "a link"),
         (archive({"a/Chart.yaml": b"name: a", "b/Chart.yaml": b"name: b"}), "one folder"),
     ],
+    ids=[
+        "no gzip",
+        "no tar",
+        "climbs",
+        "absolute",
+        "link",
+        "two folders",
+    ],  # an archive holds the time at which it was made
 )
 def test_a_hostile_archive_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(RenderError, match=message):

@@ -131,6 +131,7 @@ class Azure:
             title=named(value, "title"),
             body=named(value, "description"),
             commit=named(value, "lastMergeSourceCommit", "commitId"),
+            fork=bool(value.get("forkSource")),
             merge=named(value, "lastMergeCommit", "commitId") if state == "completed" else "",
             extra=named(value, "createdBy", "id"),
         )

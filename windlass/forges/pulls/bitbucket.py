@@ -22,6 +22,7 @@ from windlass.forges.pulls.model import (
     Place,
     PullRequest,
     Wanted,
+    differ,
     hidden,
     marked,
     named,
@@ -132,6 +133,7 @@ def _pull(value: Any) -> PullRequest:
         title=named(value, "title"),
         body=named(value, "description") or named(value, "summary", "raw"),
         commit=named(value, "source", "commit", "hash"),
+        fork=differ(value, ("source", "repository", "full_name"), ("destination", "repository", "full_name")),
         merge=named(value, "merge_commit", "hash") if state == "MERGED" else "",
         extra=[{"uuid": named(one, "uuid")} for one in people] if isinstance(people, list) else None,
     )

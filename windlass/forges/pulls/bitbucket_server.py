@@ -21,6 +21,7 @@ from windlass.forges.pulls.model import (
     Place,
     PullRequest,
     Wanted,
+    differ,
     hidden,
     marked,
     named,
@@ -131,6 +132,7 @@ def _pull(value: Any) -> PullRequest:
         title=named(value, "title"),
         body=named(value, "description"),
         commit=named(value, "fromRef", "latestCommit"),
+        fork=differ(value, ("fromRef", "repository", "id"), ("toRef", "repository", "id")),
         merge=named(value, "properties", "mergeCommit", "id") if state == "MERGED" else "",
         extra={"version": value.get("version"), "reviewers": people},
     )

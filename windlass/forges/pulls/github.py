@@ -22,6 +22,7 @@ from windlass.forges.pulls.model import (
     Place,
     PullRequest,
     Wanted,
+    differ,
     hidden,
     marked,
     named,
@@ -136,5 +137,6 @@ def _pull(value: Any) -> PullRequest:
         title=named(value, "title"),
         body=named(value, "body"),
         commit=named(value, "head", "sha"),
+        fork=differ(value, ("head", "repo", "id"), ("base", "repo", "id")),
         merge=named(value, "merge_commit_sha") if merged else "",
     )

@@ -20,6 +20,7 @@ from windlass.forges.pulls.model import (
     Place,
     PullRequest,
     Wanted,
+    differ,
     hidden,
     marked,
     named,
@@ -125,5 +126,6 @@ def _pull(value: Any) -> PullRequest:
         title=named(value, "title"),
         body=named(value, "description"),
         commit=named(value, "sha"),
+        fork=differ(value, ("source_project_id",), ("target_project_id",)),
         merge=merge if state == "merged" else "",
     )

@@ -37,6 +37,7 @@ class PullRequest(msgspec.Struct, frozen=True):
     body: str
     commit: str = ""  # the head's
     merge: str = ""
+    fork: bool = True  # comes its head from another repository? True also where the forge doesn't say
     extra: Any = None  # what the forge wants back with the next change: a version, an id
 
 
@@ -183,6 +184,17 @@ def named(found: Any, *path: str) -> str:
     for step in path:
         found = found.get(step) if isinstance(found, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def differ(value: Any, one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Do two places of an answer hold different things, or one of them nothing?"""
+    found = []
+    for path in (one, other):
+        place = value
+        for step in path:
+            place = place.get(step) if isinstance(place, dict) else None
+        found.append(place)
+    return found[0] is None or found[0] != found[1]
 
 
 def short(ref: str) -> str:

@@ -34,5 +34,6 @@ end
 local heard = {r.name, settled and 'settled' or r.history ~= '' and 'over' or 'more', number(redis.call('HGET', key, 'turn'))}
 for i = 2, #ARGV, 2 do heard[#heard + 1] = ARGV[i] end
 if r.release then redis.call('DEL', lease_key('application', r.name)) end
+redis.call('SADD', 'windlass:changed', r.name)
 if #heard > 3 or r.history ~= '' then redis.call('PUBLISH', 'windlass:recorded', table.concat(heard, '\n')) end
 return 1

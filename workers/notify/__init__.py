@@ -1,0 +1,1 @@
+"""What happened to applications and promotions, told to who asked for it (`Notification`)."""

@@ -1,0 +1,1 @@
+"""A pull request's plan: what merging it would change in the clusters, said on the pull request before anybody merges."""

@@ -1,0 +1,121 @@
+"""The story of a pull request's plan: look at it, fetch both sides, compare each application that it touches, say what follows.
+
+What must hold: the webhook only wakes; which commit, which base, and whether it comes from a fork, the forge's API says. Of each
+pull request there is one comment, and each head has one status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from windlass import wire
+from windlass.documents.types import Application, Repository
+from windlass.errors import PermanentError, WindlassError
+from windlass.forges import status as forge_status
+from windlass.forges.pulls import PullRequest, PullRequests
+from windlass.queue import Run
+from windlass.queue.previews import approved_key, parse_preview
+from workers.aiogit import GitRepository
+from workers.context import Context
+from workers.jobs import serve
+from workers.preview import words
+from workers.preview.plans import MOST_APPLICATIONS, Planned, planned, sources_at, touched
+from workers.preview.subject import Subject, subject
+from workers.promote.forge import ForgeAccess
+
+log = structlog.get_logger(__name__)
+CONTEXT = "windlass/plan"
+
+
+class Previewer:
+    """The worker's function `preview(job_id, source, generation, digest)`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._forge = context, ForgeAccess(context.secrets)
+
+    async def close(self) -> None:
+        await self._forge.close()
+
+    async def preview(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
+        """Say what the pull request would change now; answers with a summary for the job's result."""
+        return await serve(self._context.queue, job_id, source, self._run, self._failed)
+
+    async def _failed(self, run: Run, message: str) -> None:
+        """Said in the log and in the source's state."""
+
+    async def _run(self, run: Run) -> dict[str, Any]:
+        document, number = self._asked(run)
+        pulls = await self._forge.pull_requests(document)
+        pull = await pulls.get(number)
+        if pull.state == "open":
+            outcome = await self._look(run, document, pulls, pull)
+        else:
+            repository = await self._context.repositories.get(document)
+            for side in ("base", "head"):
+                repository.unpin(f"{run.source}-{side}")
+            outcome = pull.state
+        await self._context.queue.finish(run)
+        return {"repository": document.name, "pull": number, "outcome": outcome}
+
+    def _asked(self, run: Run) -> tuple[Repository, int]:
+        found = parse_preview(run.source)
+        document = self._context.catalog.repositories.get(found[0]) if found else None
+        if found is None or document is None or document.spec.pull_requests is None:
+            raise PermanentError("no valid Repository of this name is told what its pull requests would change")
+        return document, found[1]
+
+    async def _look(self, run: Run, document: Repository, pulls: PullRequests, pull: PullRequest) -> str:
+        await self._status(document, pull, "pending", "being looked at")
+        repository = await self._context.repositories.get(document)
+        try:
+            found = await subject(repository, document, pull, run.source)
+            live = not pull.fork or await self._approved(run, pull)
+            ref = f"refs/heads/{pull.base}"
+            applications = [one for one, _ in await touched(self._context, repository, document.name, ref, found)]
+            told = applications[:MOST_APPLICATIONS]
+            plans = [await self._plan(one, repository, document.name, ref, found, live=live) for one in told]
+        except WindlassError as error:
+            await self._status(document, pull, "error", str(error))
+            raise
+        if plans or live is False:
+            text = words.comment(plans, found, live=live, more=len(applications) - len(told))
+            await pulls.comment(pull, words.MARKER, text)
+        state, line = words.status(plans, found)
+        await self._status(document, pull, state, line)
+        log.info("pull.planned", pull=pull.number, head=pull.commit, applications=len(plans), live=live, said=line)
+        return line
+
+    async def _plan(
+        self, application: Application, repository: GitRepository, name: str, ref: str, found: Subject, *, live: bool
+    ) -> Planned:
+        async def at(commit: str) -> Sequence[Any]:
+            return await sources_at(self._context, application, repository, name, ref, commit)
+
+        try:
+            base = None if live else await at(found.base)
+            return await planned(self._context, application, await at(found.merged), base)
+        except WindlassError as error:
+            return Planned(application.name, application.spec.destination.cluster, None, str(error))
+
+    async def _approved(self, run: Run, pull: PullRequest) -> bool:
+        """Did a maintainer allow a look at the cluster, for this very commit?"""
+        said = await self._context.redis.get(approved_key(run.source))
+        return said is not None and wire.text(said) == pull.commit
+
+    async def _status(self, document: Repository, pull: PullRequest, state: forge_status.State, line: str) -> None:
+        api = document.spec.status
+        if api is None or api.token is None:
+            return
+        await forge_status.post_status(
+            self._forge.plain,
+            document,
+            pull.commit,
+            state=state,
+            context=CONTEXT,
+            description=line[: words.LONGEST_DESCRIPTION],
+            target_url=self._context.settings.url,
+            token=self._context.secrets.resolve(api.token).decode(),
+        )

@@ -29,10 +29,10 @@ RUN pip install --no-cache-dir --target /tmp/build "setuptools>=77" \
  && python -m compileall -q -j 0 /opt/windlass
 
 FROM python:${PYTHON}
-# git and ssh: the fall-back for what the fast fetch doesn't do; gnupg: signed commits.
+# git and ssh: the fall-back for what the fast fetch doesn't do; gnupg: signed commits; redis: `windlass up` and `deploy --path`.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git openssh-client gnupg gpgsm tini \
+ && apt-get install -y --no-install-recommends git openssh-client gnupg gpgsm redis-server tini \
  && rm -rf /var/lib/apt/lists/* \
  && mkdir -p /var/lib/windlass \
  && chgrp -R 0 /var/lib/windlass \

@@ -73,6 +73,7 @@ PARTS = {
     ),
     "sops": Part("sops", "github.com/getsops/sops/v3/cmd/sops", 100),
     "rules": Part("rules", ".", 40),  # a small program of ours around Prometheus' parser
+    "actionlint": Part("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", 15),
 }
 
 

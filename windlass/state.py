@@ -93,6 +93,7 @@ class ApplicationState(msgspec.Struct):
     attempts: int = 0
     yields: int = 0
     objects: int = 0  # how many the inventory holds
+    owned: int = 0  # how many it held after the last complete run: what one commit may prune is a share of these
     attempted: tuple[str, ...] = ()  # commits tried since ``revision``, none of them completely
     begun: tuple[str, ...] = ()  # commits of runs that began; but for the one that goes on, runs that were cut off
     parent: str = ""  # the ApplySet parent's resourceVersion after the last run: is another worker's memory of it true?
@@ -138,6 +139,7 @@ class ApplicationState(msgspec.Struct):
             attempts=int(text.get("attempts", 0)),
             yields=int(text.get("yields", 0)),
             objects=objects,
+            owned=int(text.get("owned", 0)),
             attempted=tuple(text.get("attempted", "").split()),
             begun=tuple(text.get("begun", "").split()),
             parent=text.get("parent", ""),

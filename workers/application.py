@@ -314,7 +314,7 @@ class ApplicationRun:
             self._writer,
             self._claims,
             self.state.standing,
-            owned=max(self.state.objects, len(self._plan.leaving)),
+            owned=max(self.state.owned or self.state.objects, len(self._plan.leaving)),
             approved=self.state.approved == self.commit,
         )
         await pruner.prune(self._plan.leaving, last_look, handover.held(self.application, self._plan.leaving))
@@ -403,6 +403,8 @@ class ApplicationRun:
                 "revisions": self._revisions(),
                 "hooked": hooks_digest(self._plan.hooks),
             }
+            if self.state.approved:
+                fields["approved"] = ""  # a person's word is for one prune
         await self._context.queue.record(
             self._lease,
             self.application.name,

@@ -39,8 +39,8 @@ class Pruner:
     def __init__(
         self, context: Context, writer: Writer, claims: Claims, standing: Standing, *, owned: int, approved: bool
     ) -> None:
-        """``owned``: how many objects the application had before this run; ``approved``: a person agreed to this prune.
-        ``standing`` is what an earlier run left, and is kept up to date."""
+        """``owned``: how many objects the application had after its last complete run, before any try of this one;
+        ``approved``: a person agreed to this prune. ``standing`` is what an earlier run left, and is kept up to date."""
         self._context, self._claims, self._standing = context, claims, standing
         self._owned, self._approved = owned, approved
         self._application, self._cluster = writer.application, writer.cluster

@@ -183,6 +183,28 @@ def test_a_commit_that_takes_too_much_waits_for_an_approval(world: World) -> Non
     assert world.value("m5") == "1"
 
 
+def test_what_a_stopped_commit_added_makes_no_room_for_its_prune_and_an_approval_is_for_one_prune(world: World) -> None:
+    """All objects get other names, as by a mistyped prefix: the new ones, applied, must not make the old ones a mere half."""
+    world.push({f"manifests/m{i}.yaml": config_map(f"m{i}", "1") for i in range(8)})
+    world.deliver(world.work.commit_and_push({f"manifests/m{i}.yaml": config_map(f"n{i}", "1") for i in range(8)}))
+    until(lambda: world.windlass.last_run(world.name).phase == "Failed")
+    assert world.windlass.run("sync", world.name).returncode == 1
+    run = world.push({"manifests/a.yaml": config_map("a", "2"), "elsewhere/e.yaml": config_map("e", "1")})
+    assert "nothing is pruned: 8 of 10 objects" in run.errors[0]
+    assert (world.value("a"), world.value("n0"), world.value("m0")) == ("2", "1", "1")
+    assert world.windlass.run("approve", world.name).returncode == 0
+    until(lambda: world.value("m0") is None)
+    world.windlass.write(
+        repository(world.name, world.url, forge="generic"),
+        cluster("local", world.kubeconfig),
+        application(world.name, repository=world.name, path="elsewhere", namespace=world.name),
+    )
+    until(
+        lambda: world.value("e") == "1" and "nothing is pruned" in " ".join(world.windlass.last_run(world.name).errors)
+    )
+    assert world.value("n0") == "1"
+
+
 def test_an_object_that_asks_to_be_kept_stays(world: World) -> None:
     keep = {"argocd.argoproj.io__sync-options": "Prune=false"}
     world.push({"manifests/kept.yaml": annotated("kept", **keep), "manifests/gone.yaml": config_map("gone", "1")})

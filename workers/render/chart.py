@@ -24,7 +24,7 @@ MAX_MEMBERS = 10_000
 MAX_NESTED = 4
 """Archives in archives."""
 
-_ACTION = re.compile(rb"\{\{-?+(?!\s*/\*)(.*?)\}\}", re.DOTALL)
+_COMMENT = re.compile(rb"-?\s*/\*")
 _STRING = re.compile(rb'"(?:\\.|[^"\\])*"')
 _RANDOM = re.compile(
     rb"(?<![.$\w])(rand(AlphaNum|Alpha|Ascii|Numeric|Bytes|Int)|shuffle|uuidv4|now|ago|htpasswd|bcrypt|encryptAES"
@@ -159,10 +159,23 @@ def facts(files: Mapping[str, bytes]) -> Facts:
     for path, data in _texts(files):
         if path.endswith("values.schema.json"):
             _refuse_references(path, data)
-        for action in (_STRING.sub(b"", found) for found in _ACTION.findall(data)) if b"{{" in data else ():
+        for action in map(_without_strings, _actions(data)):
             random.update(match[0].decode() for match in _RANDOM.findall(action))
             looks_up = looks_up or bool(_LOOKUP.search(action))
     return Facts(tuple(sorted(random)), looks_up)
+
+
+def _actions(data: bytes) -> Iterator[bytes]:
+    """What stands between braces. Not by a pattern: one would try each brace that is never closed to the end of the file."""
+    start = data.find(b"{{")
+    while start >= 0 and (end := data.find(b"}}", start + 2)) >= 0:
+        if not _COMMENT.match(data, start + 2):
+            yield data[start + 2 : end]
+        start = data.find(b"{{", end + 2)
+
+
+def _without_strings(action: bytes) -> bytes:
+    return _STRING.sub(b"", action)
 
 
 def _texts(files: Mapping[str, bytes], nested: int = 0) -> Iterator[tuple[str, bytes]]:

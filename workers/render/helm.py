@@ -221,8 +221,8 @@ async def template(
         given = Given(str(made.files), prepared.files)
         for one in finished:
             if one.code:
-                raise _failure(complaint(one, "helm", given), prepared)
-        return [one.out for one in finished], warnings(finished[0].err, given)
+                raise _failure(await asyncio.to_thread(complaint, one, "helm", given), prepared)
+        return [one.out for one in finished], await asyncio.to_thread(warnings, finished[0].err, given)
 
 
 def _arguments(prepared: Prepared, options: HelmOptions, target: Target) -> list[str]:

@@ -6,6 +6,7 @@ file that is not needed, never leave one out). An import that is not in it fails
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -94,7 +95,8 @@ async def evaluate(
         command = [sys.executable, "-I", str(Path(jsonnet_child.__file__))]
         finished = await sandbox.run(command, folder=made.files, home=made.home, stdin=orjson.dumps(asked))
         if finished.code:
-            message = complaint(finished, "jsonnet", Given(str(made.files), closure.files))
+            given = Given(str(made.files), closure.files)
+            message = await asyncio.to_thread(complaint, finished, "jsonnet", given)
             place = _PLACE.search(message)
             raise RenderError(message, place[1] if place else closure.main, int(place[2]) if place else 0)
     try:

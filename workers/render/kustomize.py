@@ -5,6 +5,7 @@ What must hold: without plugins, functions, helm and remote bases; what is writt
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,8 +59,8 @@ async def build(
         root = made.files / REPOSITORY if laid_over else made.files
         given = Given(str(root), written, secret)
         if finished.code:
-            raise RenderError(complaint(finished, "kustomize", given), folder or "/")
-        return finished.out, warnings(finished.err, given)
+            raise RenderError(await asyncio.to_thread(complaint, finished, "kustomize", given), folder or "/")
+        return finished.out, await asyncio.to_thread(warnings, finished.err, given)
 
 
 def overlay(folder: str, options: KustomizeOptions) -> dict[str, Any]:

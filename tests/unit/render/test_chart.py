@@ -112,6 +112,11 @@ def test_an_ordinary_template_is_not_taken_for_random(text: bytes) -> None:
     assert chart.facts({"web/templates/a.yaml": text}) == chart.Facts((), looks_up=False)
 
 
+def test_braces_that_are_never_closed_take_no_time() -> None:
+    """Ten million of them: whatever tries each to the end of the file takes hours, and holds the whole worker."""
+    assert chart.facts({"web/templates/a.yaml": b"{{ now }}" + b"{{" * 10_000_000}).random == ("now",)
+
+
 def test_an_archived_chart_is_looked_into_also_in_values_and_for_lookup() -> None:
     assert chart.facts({"web/charts/redis-1.2.3.tgz": REDIS}).random == ("uuidv4",)
     assert chart.facts({"values.yaml": b"password: '{{ randAlphaNum 3 }}'"}).random == ("randAlphaNum",)

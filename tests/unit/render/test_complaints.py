@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import ItemsView
+
 import pytest
 
 from workers.render.complaints import LONGEST, Given, complaint, tidy, warnings
@@ -34,6 +36,25 @@ def test_no_secret_is_repeated(files: dict[str, bytes], said: str) -> None:
 def test_no_path_of_this_machine_and_no_noise() -> None:
     said = f"Error: accumulating '{FOLDER}/base/a.yaml'\n\n  in {FOLDER}\nUse --debug flag to render out invalid YAML\n"
     assert tidy(said, given()) == "accumulating 'base/a.yaml' in the repository"
+
+
+@pytest.mark.parametrize("text", ["map[" * 500_000, '[patch: "' * 500_000])
+def test_what_a_program_repeats_without_an_end_takes_no_time(text: str) -> None:
+    assert len(tidy(text, given())) == LONGEST
+
+
+def test_what_the_files_hold_is_read_once_for_all_warnings() -> None:
+    class Counted(dict[str, bytes]):
+        reads = 0
+
+        def items(self) -> ItemsView[str, bytes]:
+            self.reads += 1
+            return super().items()
+
+    files = Counted({"a.yaml": b"password: hunter2-of-the-shop"})
+    said = "\n".join(f"# Warning {number}: hunter2-of-the-shop" for number in range(10))
+    assert warnings(said, Given(FOLDER, files))[9] == "Warning 9: ***"
+    assert files.reads == 1
 
 
 def test_it_is_bounded() -> None:

@@ -20,6 +20,7 @@ end
 local asked = text(redis.call('HGET', key, 'whole')) ~= r.whole
 if r.complete and not asked then redis.call('HDEL', key, 'whole') end
 if r.clean ~= '' and not asked then redis.call('SREM', source_key(r.clean) .. ':dirty', r.name) end
+if r.complete then redis.call('HSET', key, 'owned', redis.call('HLEN', key .. ':objects')) end
 for _, source in ipairs(r.followed) do redis.call('HINCRBY', source_key(source), 'followed', 1) end
 local begun = text(redis.call('HGET', key, 'begun'))
 for _, commit in ipairs(r.ended) do begun = string.gsub(begun, commit .. ' ', '') end

@@ -103,6 +103,7 @@ class Pipelines:
         )
         for line in self._changed(pull["number"]):
             story.say(f"      {line}")
+        self._plan(pull["number"])
         branch = pull["head"]["ref"]
         manifests.git("fetch", "-q", "origin", branch)
         manifests.git("checkout", "-q", "-B", "review", "FETCH_HEAD")
@@ -138,6 +139,21 @@ class Pipelines:
     def _pulls(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/pulls?state=open")
         return found
+
+    def _plan(self, number: int) -> None:
+        """What Windlass says on the pull request, before anybody merges."""
+        comments: list[dict[str, Any]] = []
+
+        def said() -> bool:
+            comments[:] = self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/issues/{number}/comments")
+            return bool(comments)
+
+        self._story.until(said, 20)
+        text = comments[0]["body"] if comments else ""
+        self._story.check("its plan, by a dry run against the cluster, is a comment:", "shop/web:1.1.0" in text)
+        for line in text.splitlines():
+            if line.startswith(("+ ", "- ", "changed")):
+                self._story.say(f"      {line}")
 
     def _changed(self, number: int) -> list[str]:
         files = self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/pulls/{number}/files")

@@ -14,6 +14,7 @@ import structlog
 
 from service.proposals import Proposals
 from windlass.documents.catalog import Catalog, SourceView
+from windlass.documents.pipelines import PipelineView
 from windlass.documents.promotions import PromotionView
 from windlass.documents.types import Repository, SecretRef
 from windlass.errors import WindlassError
@@ -35,7 +36,7 @@ class Resolver(Protocol):
 class Wanted(NamedTuple):
     """One source to mark, and the update that asks for it."""
 
-    view: SourceView
+    view: SourceView | PipelineView
     update: RefUpdate
 
 
@@ -47,6 +48,7 @@ class Followed:
         self.proposals = Proposals()
         self.previewed = ""  # the repository's name, if its pull requests are told what they would change
         self._by_ref: dict[str, SourceView] = {}
+        self._pipelines: dict[str, list[PipelineView]] = {}
         self._ranges: list[tuple[Range, SourceView]] = []
 
     def add(self, view: SourceView) -> None:
@@ -56,11 +58,15 @@ class Followed:
         else:
             self._ranges.append((versions, view))
 
-    def at(self, ref: str) -> list[SourceView]:
-        """The sources that may be somewhere else now that ``ref`` moved."""
+    def build(self, view: PipelineView) -> None:
+        """The branch's image is built at each push."""
+        self._pipelines.setdefault(view.ref, []).append(view)
+
+    def at(self, ref: str) -> list[SourceView | PipelineView]:
+        """The sources that may be somewhere else now that ``ref`` moved, and what is built of it."""
         view = self._by_ref.get(ref)
         within = [follower for versions, follower in self._ranges if versions.has_tag(ref)]
-        return [view, *within] if view is not None else within
+        return [*([view] if view is not None else ()), *within, *self._pipelines.get(ref, ())]
 
 
 class Group:
@@ -149,6 +155,8 @@ def endpoints(catalog: Catalog) -> Mapping[str, Endpoint]:
         api = view.repository.spec.pull_requests
         if api is not None and api.plan:
             sources[view.repository.name].previewed = view.repository.name
+    for pipeline in catalog.pipelines.values():
+        sources.setdefault(pipeline.repository.name, Followed()).build(pipeline)
     for promotion in catalog.promotions.values():
         sources.setdefault(promotion.repository.name, Followed()).proposals.add(promotion)
     return {

@@ -20,6 +20,7 @@ from windlass.queue.together import Together
 from windlass.settings import Settings
 from workers.context import Context
 from workers.notify.sender import Sender
+from workers.pipeline.story import Pipelines
 from workers.polling import Poller
 from workers.preview.story import Previewer
 from workers.promote.follow import Follower
@@ -85,7 +86,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
     async with _parts(settings, fresh_redis) as parts:
         context, sweeper, reporter = parts.context, parts.sweeper, parts.reporter
         proposer = Proposer(context.repositories, context.secrets)
-        promoter, previewer = Promoter(context, proposer), Previewer(context)
+        promoter, previewer, pipelines = Promoter(context, proposer), Previewer(context), Pipelines(context)
         connection = connect(str(settings.redis_url), connect_seconds=SOCKET_SECONDS)
         worker = WindlassWorker(
             settings.queue,
@@ -95,6 +96,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
             functions={
                 "reconcile": Reconciler(context, reporter).reconcile,
                 "preview": previewer.preview,
+                "build": pipelines.build,
                 "promote": promoter.promote,
             },
             services=[
@@ -123,6 +125,7 @@ async def _work(settings: Settings, fresh_redis: bool) -> None:
             connection.close()
             await promoter.close()
             await previewer.close()
+            await pipelines.close()
             proposer.close()
 
 

@@ -10,6 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from windlass.documents.catalog import SourceView
+from windlass.documents.pipelines import PipelineView
 from windlass.documents.promotions import PromotionView
 from windlass.state import read_states
 from workers.application import document_digest
@@ -90,7 +91,7 @@ class Sweeper:
             except RedisError as error:
                 log.warning("redis.unreachable", error=str(error))
 
-    async def _nudge(self, views: Iterable[SourceView | PromotionView], reason: str) -> None:
+    async def _nudge(self, views: Iterable[SourceView | PromotionView | PipelineView], reason: str) -> None:
         for view in views:
             await self._context.queue.nudge(view.id, digest=view.digest, reason=reason)
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "sync": "windlass.cli.act",
     "approve": "windlass.cli.act",
     "plan": "windlass.cli.plan",
+    "logs": "windlass.cli.pipeline",
     "rollback": "windlass.cli.back",
     "build": "windlass.cli.build",
     "notifications": "windlass.cli.notifications",

@@ -95,7 +95,8 @@ def ship(way: str | None, application: str, force: bool, service: str, **wished:
     else:
         from windlass.cli.push import deploy
 
-        deploy.callback(application, f"{built.reference}@{built.digest}", dry_run=False, force=force, output="text")  # type: ignore[misc]
+        arguments = ["--application", application, "--image", f"{built.reference}@{built.digest}"]
+        deploy.main([*arguments, *(["--force"] if force else [])], standalone_mode=False)
 
 
 async def _build(*, publish: bool, path: str, tool: str, timeout: float, dockerfile: str, **wished: Any) -> Built:

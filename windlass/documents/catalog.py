@@ -13,6 +13,7 @@ import structlog
 from windlass.documents.limits import refuse_destination, refuse_follower
 from windlass.documents.notification import Notification
 from windlass.documents.ordering import cycle_message, cycles, dependencies
+from windlass.documents.pipelines import PipelineView, building
 from windlass.documents.promotions import PromotionView, promoting
 from windlass.documents.registry import Registry
 from windlass.documents.types import Application, Cluster, Document, Limits, Repository, Source
@@ -55,12 +56,13 @@ class Catalog(NamedTuple):
     registries: dict[str, Registry]
     namespaces: dict[str, str]  # by application, where it is a namespace's
     notifications: dict[str, Notification]
+    pipelines: dict[str, PipelineView]  # by the queue's name
     ending: dict[str, Application]  # custom resources that are being deleted: followed by nobody
 
     @property
-    def queued(self) -> dict[str, SourceView | PromotionView]:
+    def queued(self) -> dict[str, SourceView | PromotionView | PipelineView]:
         """All that the queue has jobs of, by its names."""
-        return {**self.sources, **self.promotions}
+        return {**self.sources, **self.promotions, **self.pipelines}
 
     def limits_of(self, application: Application) -> tuple[Limits, ...]:
         """The limits of every repository that the application follows, and those of its namespace: all of them hold."""
@@ -101,7 +103,8 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = (), ending
     problems += _adopting_in_circles(documents, applications)
     problems += _unorderable(documents, applications)
     promoted = promoting(documents, repositories, applications, _digest)
-    problems += promoted.errors
+    pipelines, wrong = building(documents, repositories, _digest)
+    problems += [*promoted.errors, *wrong]
     return Catalog(
         repositories,
         clusters,
@@ -115,6 +118,7 @@ def build(placed: Iterable[Placed], errors: Iterable[DocumentError] = (), ending
         promoted.registries,
         {i.document.name: i.namespace for i in (*documents, *last) if i.namespace},
         {i.document.name: i.document for i in documents if isinstance(i.document, Notification)},
+        pipelines,
         {i.document.name: i.document for i in last if isinstance(i.document, Application)},
     )
 

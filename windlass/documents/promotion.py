@@ -28,7 +28,7 @@ LONGEST_ARGUMENT, LONGEST_CHECK = 1000, 300.0
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _UNSAFE_IN_REF = re.compile(r"\.lock(?=/|\Z)|\.\.+|\A\.|\.\Z")
 _PLACE = re.compile(r"\{\{\s*([A-Za-z]*)\s*\}\}")
-_IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*\Z", re.ASCII)
+IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*\Z", re.ASCII)
 _HANDLE = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 
 
@@ -119,7 +119,7 @@ def branch_of(promotion: Promotion, tag: str) -> str:
 def violations(document: Promotion) -> Iterator[tuple[Path, str]]:
     """What is wrong with a promotion: (path below ``spec``, message)."""
     spec = document.spec
-    if len(spec.image) > 255 or not _IMAGE.match(spec.image):
+    if len(spec.image) > 255 or not IMAGE.match(spec.image):
         yield ("image",), "expected an image without tag and digest, such as registry.example/shop/web"
     if not syntax.valid_ref(spec.target.branch):
         yield ("target", "branch"), "not a valid name of a Git ref (git check-ref-format)"

@@ -13,6 +13,7 @@ from windlass.documents import (
     limits,
     notification,
     ordering,
+    pipeline,
     promotion,
     registry,
     rendering,
@@ -21,6 +22,7 @@ from windlass.documents import (
     walk,
 )
 from windlass.documents.notification import Notification
+from windlass.documents.pipeline import Pipeline
 from windlass.documents.promotion import Promotion
 from windlass.documents.registry import Registry
 from windlass.documents.types import (
@@ -53,6 +55,7 @@ NOT_BUILT: dict[str, tuple[tuple[str, ...], ...]] = {
     "Promotion": (),
     "Registry": (),
     "Notification": (),
+    "Pipeline": (),
 }
 LABEL_EXPECTED = "expected at most 63 lower-case letters, digits and hyphens (RFC 1123 label)"
 NOT_BUILT_IN_SOURCE = ("chart",)
@@ -92,11 +95,11 @@ def violations(document: Document) -> Iterator[tuple[Path, str]]:
     elif isinstance(document, Cluster):
         yield from _cluster(document)
     elif isinstance(document, Promotion):
-        yield from promotion.violations(document)
-        if document.spec.commit.signing is not None:
-            yield from _secret(document.spec.commit.signing.key, ("commit", "signing", "key"))
+        yield from _promotion(document)
     elif isinstance(document, Registry):
         yield from _registry(document)
+    elif isinstance(document, Pipeline):
+        yield from _pipeline(document)
     elif isinstance(document, Notification):
         yield from notification.violations(document.spec)
         for path, ref in notification.references(document.spec):
@@ -111,6 +114,18 @@ def _registry(document: Registry) -> Iterator[tuple[Path, str]]:
         yield from _secret(ref, ("secrets", index))
     if document.spec.credentials is not None:
         yield from _secret(document.spec.credentials.password, ("credentials", "password"))
+
+
+def _promotion(document: Promotion) -> Iterator[tuple[Path, str]]:
+    yield from promotion.violations(document)
+    if document.spec.commit.signing is not None:
+        yield from _secret(document.spec.commit.signing.key, ("commit", "signing", "key"))
+
+
+def _pipeline(document: Pipeline) -> Iterator[tuple[Path, str]]:
+    yield from pipeline.violations(document.spec)
+    if document.spec.credentials is not None:
+        yield from _secret(document.spec.credentials, ("credentials",))
 
 
 def _repository(document: Repository) -> Iterator[tuple[Path, str]]:

@@ -16,6 +16,7 @@ from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
 from windlass.documents.notification import Notification
 from windlass.documents.ordering import Dependency
+from windlass.documents.pipeline import Pipeline
 from windlass.documents.promotion import Promotion
 from windlass.documents.registry import Registry
 from windlass.documents.rendering import HelmOptions, JsonnetOptions, KustomizeOptions, SopsOptions
@@ -189,7 +190,7 @@ class Application(_Strict, frozen=True):
         return f"windlass/{self.name}"
 
 
-Document = Repository | Cluster | Application | Promotion | Registry | Notification
+Document = Repository | Cluster | Application | Promotion | Registry | Notification | Pipeline
 
 
 def source_id(repository: str, ref: str) -> str:

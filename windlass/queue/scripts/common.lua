@@ -28,6 +28,7 @@ end
 -- The worker's function for a source: promotions and pull requests are sources of another kind, told apart by their names.
 local function function_of(source)
   if string.sub(source, 1, 8) == 'preview_' then return 'preview' end
+  if string.sub(source, 1, 9) == 'pipeline_' then return 'build' end
   if string.sub(source, 1, 10) == 'promotion_' then return 'promote' end
   return 'reconcile'
 end

@@ -21,11 +21,38 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
-class Registry:
-    """A registry on a free loopback port. ``auth``: its configuration's own section, none for one that is open to everybody."""
+USER, PASSWORD = "ci", "the word of ci"
+_HTPASSWD = f"{USER}:$2b$04$wDbspRAudo5I.OOLZdpM6eSTFNyO64nhxnfNAaMLTXe/FsFxkDWrS\n"
 
-    def __init__(self, folder: Path, *, auth: Mapping[str, Any] | None = None) -> None:
-        self.folder, self.port, self._auth = folder, free_port(), auth
+
+def with_password(folder: Path) -> dict[str, Any]:
+    """The section ``auth`` of a registry that USER may use with PASSWORD, and nobody else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "htpasswd").write_text(_HTPASSWD)
+    return {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
+
+
+def auth_file(folder: Path, host: str, password: str = PASSWORD) -> Path:
+    """A file as `docker login` writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    login = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": login}}}))
+    return folder / "config.json"
+
+
+def _endpoint(url: str, authorization: str) -> dict[str, Any]:
+    headers = {"Authorization": [authorization]}
+    return {"name": "windlass", "url": url, "headers": headers, "timeout": "5s", "threshold": 5, "backoff": "200ms"}
+
+
+class Registry:
+    """A registry on a free loopback port. ``auth``: its configuration's own section, none for one that is open to everybody;
+    ``tells``: the address that its notifications go to, and the Authorization that they carry."""
+
+    def __init__(
+        self, folder: Path, *, auth: Mapping[str, Any] | None = None, tells: tuple[str, str] | None = None
+    ) -> None:
+        self.folder, self.port, self._auth, self._tells = folder, free_port(), auth, tells
         self.headers: dict[str, str] = {}  # with which images are pushed
         self._part: Part | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +76,7 @@ class Registry:
             "storage": {"filesystem": {"rootdirectory": str(self.folder / "images")}, "delete": {"enabled": True}},
             "http": {"addr": self.host, "secret": "a secret of the tests"},
             **({"auth": dict(self._auth)} if self._auth else {}),
+            **({"notifications": {"endpoints": [_endpoint(*self._tells)]}} if self._tells else {}),
         }
         (self.folder / "config.yml").write_text(yaml.safe_dump(config))
         command = ["docker-registry", "serve", str(self.folder / "config.yml")]

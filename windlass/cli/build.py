@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from windlass.cli.shared import load_settings
 from windlass.errors import PermanentError, TransientError, WindlassError
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ def ship(way: str | None, application: str, force: bool, service: str, **wished:
     token = os.environ.get("WINDLASS_IMAGE_TOKEN", "")
     if way == "gitops" and not (token and service):
         raise click.UsageError("--gitops: set WINDLASS_SERVICE and WINDLASS_IMAGE_TOKEN")
+    if way == "push":
+        from windlass.cli.push import require_deployable
+
+        asyncio.run(require_deployable(load_settings(), application, force=force))
     built = asyncio.run(_build(publish=True, **wished))
     click.echo(f"published {built.reference}@{built.digest}")
     if way == "gitops":

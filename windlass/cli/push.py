@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from windlass.cli.shared import application_of, load_settings
+from windlass.cli.shared import application_of, connect, load_settings
 from windlass.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -86,12 +86,25 @@ async def _application(settings: Settings, name: str, ways: Ways, force: bool) -
     logs.configure("error", "console")
     async with working(settings) as context:
         application = application_of(context.catalog, settings, name)
-        if application.spec.sync.automatic and not force:
-            raise PermanentError(
-                f"{name} follows Git by itself, which would undo this: commit the image there (or let a Promotion do it), "
-                "set sync.automatic: false, or say --force"
-            )
+        _judge(application, force)
         return await _deploy(context, application, await wanted_sources(context, application), ways)
+
+
+async def require_deployable(settings: Settings, name: str, *, force: bool) -> None:
+    """May the application be pushed to? For who has work to do before.
+
+    :raises WindlassError: there is no such application, or it follows Git by itself.
+    """
+    async with connect(settings) as (_, _, catalog):
+        _judge(application_of(catalog, settings, name), force)
+
+
+def _judge(application: Application, force: bool) -> None:
+    if application.spec.sync.automatic and not force:
+        raise PermanentError(
+            f"{application.name} follows Git by itself, which would undo this: commit the image there (or let a Promotion do "
+            "it), set sync.automatic: false, or say --force"
+        )
 
 
 async def _folder(settings: Settings, path: Path, ways: Ways, options: Mapping[str, str | None]) -> int:

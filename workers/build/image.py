@@ -87,7 +87,7 @@ async def build(
         if not dockerfile.is_file():
             raise PermanentError(f"{wish.dockerfile}: no such file in {shot.commit[:10]}")
         if not wish.trusted:
-            untrusted.check(dockerfile.read_text(errors="replace"))
+            dockerfile = untrusted.checked(dockerfile, scratch)
         tags = tags_of(shot, wish.tags)
         order = Order(
             _inside(files, wish.context),

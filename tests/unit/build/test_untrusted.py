@@ -14,6 +14,7 @@ def test_files_are_copied_into_an_empty_image() -> None:
     check(
         "# our server\nFROM scratch AS base\nCOPY --chown=1:1 server /server\n\nfrom base\nLABEL a=b\n"
         'ENV X=1\nCOPY --from=base /server /s\nENTRYPOINT ["/server"]\n'
+        "FROM scratch AS last\nCOPY --from=1 --chmod=755 /s /s\nCOPY a--b /--from=x\n"
     )
 
 
@@ -34,6 +35,13 @@ def test_files_are_copied_into_an_empty_image() -> None:
         ("FROM scratch\nLABEL a=b \\\nRUN id", "line 2 goes on in the next one"),
         ("FROM scratch\nCOPY <<EOF /x\nRUN\nEOF", "line 2 goes on in the next one"),
         ("FROM scratch\rRUN id", "line 2 says RUN"),
+        ('FROM scratch\nCOPY --"from=evil/image" /a /b', 'line 2 says --"from='),
+        ("FROM scratch\nCOPY --'from=evil/image' /a /b", "line 2 says --'from="),
+        ("FROM scratch\nCOPY --\\from=evil/image /a /b", r"line 2 says --\\from="),
+        ('FROM scratch\nCOPY --link --"from=evil/image" /a /b', "line 2 says --"),
+        ("FROM scratch\nCOPY --FROM=evil/image /a /b", "line 2 says --FROM"),
+        ("FROM scratch AS a\nFROM scratch AS b\nCOPY --from=2 /x /y", "line 3 copies from another image"),
+        ("FROM scratch AS a\nCOPY --from=a /x /y", "line 2 copies from another image"),
     ],
 )
 def test_what_runs_fetches_or_hides_something_is_refused_with_its_line(text: str, why: str) -> None:

@@ -35,6 +35,7 @@ from workers.planning import scopes
 from workers.render.random_values import kept
 from workers.rendering import render
 from workers.slices import in_slices
+from workers.vouched import vouched
 
 Status = Literal["changed", "missing", "pruned", "error"]
 
@@ -193,16 +194,13 @@ async def wanted_sources(context: Context, application: Application) -> list[Sou
     state = await read_state(context.redis, application.name)
     found = []
     for place, source in enumerate(application.spec.sources):
-        document = context.catalog.repositories[source.repository]
-        repository = await context.repositories.get(document)
         commit = state.wanted if not place else await context.queue.processed(source.id)
         if not commit:
+            repository = await context.repositories.get(context.catalog.repositories[source.repository])
             commit = await Following(repository, source.ref).tip() or ""
         if not commit:
             raise PermanentError(f"{source.repository}: there is no {source.ref}")
-        if not repository.has(commit):
-            await repository.fetch(commit, commit, paths=[source.path], name=f"{source.id}-diff")
-        found.append(SourceAt(source, repository, commit))
+        found.append(SourceAt(source, await vouched(context, source, commit), commit))
     return found
 
 

@@ -30,7 +30,7 @@ from workers.plan import Plan
 from workers.planning import Asked, Planner
 from workers.rendering import render
 from workers.rollout import Rollout
-from workers.signed import require_signed
+from workers.vouched import vouched
 from workers.writes import Progress, Writer
 
 LOOK_SECONDS = 0.5
@@ -85,21 +85,13 @@ async def _source(context: Context, source: Source, known: ApplicationState) -> 
     document = context.catalog.repositories.get(source.repository)
     if document is None:
         raise PermanentError(f"the Repository {source.repository}, whose commit says what to run, is gone")
-    repository = await context.repositories.get(document)
     commit = known.revision_of(source.id) or await context.queue.processed(source.id)
-    if commit:
-        if not repository.has(commit):
-            await repository.fetch(commit, commit, paths=[source.path], name=f"{source.id}-delete")
-        return SourceAt(source, repository, commit)
-    following = Following(repository, source.ref)
-    tip = source.ref if is_object_id(source.ref) else await following.tip()
-    if tip is None:
+    if not commit:
+        following = Following(await context.repositories.get(document), source.ref)
+        commit = source.ref if is_object_id(source.ref) else await following.tip() or ""
+    if not commit:
         raise PermanentError(f"{source.ref} does not exist in the repository")
-    await repository.fetch(following.ref, tip, paths=[source.path], name=f"{source.id}-delete")
-    await require_signed(
-        repository, document, context.secrets, source=source.id, ref=following.ref, commit=tip, applied=""
-    )
-    return SourceAt(source, repository, tip)
+    return SourceAt(source, await vouched(context, source, commit), commit)
 
 
 async def delete(context: Context, deletion: Deletion, hooked: Hooked | None, tell: Tell) -> bool:

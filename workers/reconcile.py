@@ -35,6 +35,7 @@ from workers.lanes import Lane, Turn, lanes
 from workers.report import Reporter
 from workers.signed import require_signed
 from workers.tip import believed_tip
+from workers.vouched import NotVouchedError, vouched
 
 log = structlog.get_logger(__name__)
 
@@ -290,14 +291,15 @@ class _Group:
 
     async def _other(self, source: Source) -> SourceAt:
         """:raises TransientError: its own job, which comes, has not compared it yet."""
-        document = self._context.catalog.repositories[source.repository]
-        repository = await self._context.repositories.get(document)
         processed = await self._context.queue.processed(source.id)
         if not processed:
             raise TransientError(f"the source {source.id} was not read yet", retry_after=1.0)
-        if not repository.has(processed):
-            await repository.fetch(processed, processed, paths=[source.path], name=source.id)
-        return SourceAt(source, repository, processed)
+        try:
+            return SourceAt(source, await vouched(self._context, source, processed), processed)
+        except NotVouchedError:
+            if (view := self._context.catalog.sources.get(source.id)) is not None:
+                await self._context.queue.nudge(view.id, digest=view.digest, reason="its tip is doubted")
+            raise
 
     async def _steps(self, one: ApplicationRun, turn: Turn) -> Outcome:
         self._running.add(one)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from tests.e2e.world import World, config_map
 from tests.parts.waiting import until
+from windlass.documents.types import source_id
+from windlass.queue.sources import RECORDED
+from windlass.state import application_key, objects_key
+from workers.plan import Entry, sketch
+from workers.render.plain import parse_file
 
 pytestmark = pytest.mark.e2e
 
@@ -32,3 +38,19 @@ def test_a_file_that_is_too_large_is_an_error_of_its_own_and_gone_with_the_file(
     run = world.push({"manifests/huge.json": None, "manifests/a.yaml": config_map("a", "3")})
     assert run.errors == []
     until(lambda: world.value("a") == "3")
+
+
+def test_drift_is_never_undone_from_a_commit_that_the_source_does_not_have(world: World) -> None:
+    """Who writes Redis, and may push any branch (or open a pull request), chooses nothing that is applied."""
+    text = config_map("a", "evil")
+    evil = world.work.commit({"manifests/a.yaml": text})
+    world.work.push(ref="HEAD:refs/heads/anybodys")
+    (manifest,) = parse_file(text.encode(), "manifests/a.yaml")
+    entry = Entry(sketch(manifest, "", 0, b"").hash, "", "manifests/a.yaml")
+    with redis.Redis.from_url(world.redis.url) as memory:
+        memory.hset(objects_key(world.name), f"ConfigMap/{world.name}/a", entry.dump())
+        memory.hset(application_key(world.name), mapping={"revision": evil, "wanted": evil})
+        memory.hset(f"windlass:source:{source_id(world.name, 'refs/heads/main')}", "processed", evil)
+        memory.publish(RECORDED, f"{world.name}\nover\n0\nConfigMap/{world.name}/a")
+    until(lambda: "drift.whole_run" in world.windlass.log("worker") or world.value("a") != "1")
+    assert world.value("a") == "1"

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.e2e.world import World, config_map
 from tests.parts.git import WorkTree
 from tests.parts.waiting import until
 from tests.parts.windlass import cluster, repository
+from windlass.documents.types import source_id
 
 pytestmark = pytest.mark.e2e
 
@@ -109,4 +111,19 @@ def test_an_object_that_two_sources_define_is_an_error_that_names_both_files(two
     (error,) = run.errors
     assert "values/b.yaml" in error
     assert "more/b.yaml" in error
+    assert two.value("b") == "1"
+
+
+def test_no_commit_is_taken_from_redis_that_the_other_source_does_not_have(two: TwoRepositories) -> None:
+    """Who writes Redis, and may push any branch (or open a pull request), chooses nothing that is applied."""
+    until(lambda: two.value("b") == "1")
+    second = two.second_work
+    evil = second.commit({"values/b.yaml": config_map("b", "evil")})
+    second.push(ref="HEAD:refs/heads/anybodys")
+    with redis.Redis.from_url(two.redis.url) as memory:
+        memory.hset(f"windlass:source:{source_id(two.second, 'refs/heads/main')}", "processed", evil)
+    two.deliver(two.work.commit_and_push({"manifests/a.yaml": config_map("a", "2")}))
+    until(lambda: two.value("a") == "2" or two.windlass.last_run(two.name).errors, show=two.windlass.log)
+    assert two.value("b") == "1"
+    until(lambda: two.value("a") == "2", show=two.windlass.log)  # once that source's own job has looked
     assert two.value("b") == "1"

@@ -234,6 +234,10 @@ class GitRepository:
         """Is ``commit`` here, proved whole (pinned, or an ancestor of a pinned one)?"""
         return is_object_id(commit) and self.store.has(commit)
 
+    def was_at(self, name: str, commit: str) -> bool:
+        """Was ``commit`` fetched under this ``name``, or is it an ancestor of what was? False when it is not here."""
+        return self.has(commit) and any(self.store.descends(pin, commit) for pin in self.store.pins_of(name))
+
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Is ``ancestor`` the same as, or an ancestor of ``descendant``? False when either is not here."""
         return is_object_id(ancestor) and is_object_id(descendant) and self.store.descends(descendant, ancestor)

@@ -221,6 +221,11 @@ class Store:
     def pin_of(self, name: str) -> str | None:
         return self._pins.get(_pin(name))
 
+    def pins_of(self, name: str) -> list[str]:
+        """What ``name`` keeps, and what rewritten histories left to it."""
+        kept = [commit for ref, commit in self._pins.items() if ref.startswith(f"{KEPT}{name}/")]
+        return [*filter(None, (self.pin_of(name),)), *kept]
+
     def pin(self, name: str, commit: str) -> None:
         """Point ``refs/windlass/<name>`` at ``commit``, which must be proved whole. What a rewritten history leaves
         is kept."""

@@ -1,8 +1,8 @@
 """The manifest that an inventory entry was applied from, read again from Git, or rendered again from it.
 
-What must hold: only what has the entry's very hash is it. A file that changed, moved or left, a commit that is not to be
-had, a source that can't be rendered: then there is none, and a whole run decides. Plain manifests are read a file at a time;
-a render is most often the one that its run kept in memory.
+What must hold: only what has the entry's very hash is it, in a commit that the source has. A file that changed, moved or left, a
+commit that is not to be had, a source that can't be rendered: then there is none, and a whole run decides. Plain manifests are
+read a file at a time; a render is most often the one that its run kept in memory.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from workers.render.plain import Manifest
 from workers.render.random_values import FieldPath
 from workers.render.tree import ManifestReader
 from workers.rendering import render
+from workers.vouched import vouched
 
 log = structlog.get_logger(__name__)
 
@@ -60,23 +61,19 @@ class Manifests:
         """The manifests of these inventory entries, those that can be had."""
         found: dict[str, Wanted] = {}
         for source in self._application.spec.sources:
-            repository = await self._context.repositories.get(self._context.catalog.repositories[source.repository])
             for commit in self._commits.get(source.id, ()):
                 left = {key: entry for key, entry in entries.items() if key not in found}
-                if left and await self._here(repository, source, commit):
+                if left and (repository := await self._here(source, commit)) is not None:
                     found |= await self._of(SourceAt(source, repository, commit), left)
         return found
 
-    async def _here(self, repository: GitRepository, source: Source, commit: str) -> bool:
+    async def _here(self, source: Source, commit: str) -> GitRepository | None:
         """Have the commit; the worker that applied it may have been another one."""
-        if repository.has(commit):
-            return True
         try:
-            await repository.fetch(commit, commit, paths=[source.path], name=f"{source.id}-drift")
+            return await vouched(self._context, source, commit)
         except WindlassError as error:
             log.info("drift.no_commit", commit=commit, reason=str(error))
-            return False
-        return True
+            return None
 
     async def _of(self, at: SourceAt, entries: Mapping[str, Entry]) -> dict[str, Wanted]:
         """Those of one source at one commit."""

@@ -41,12 +41,16 @@ def refused_key(holder: str) -> str:
 class Standing(msgspec.Struct, omit_defaults=True):
     """What a run that waits leaves to the one that goes on: which hooks are done, and what isn't known to be healthy."""
 
-    revision: str = ""  # the commit under which ``ran`` holds
+    revision: str = ""  # of which the rest is: the commit, or a digest of those of several sources
+    due: bool = False  # something differs, so that hooks run; until a run is complete, of whichever revision
     ran: list[str] = []  # hooks that succeeded
+    spent: list[str] = []  # of these, those to be deleted when their phase is over
+    failed: list[str] = []  # hooks that failed: whoever tries again runs them again
     unsettled: dict[str, int] = {}  # object -> its wave: written, and not seen healthy since
     awaits: list[str] = []  # the objects (or applications) that the run waits for
     why: str = ""
-    since: float = 0.0  # seconds since the epoch: when it began to wait for just these
+    place: str = ""  # where in the run that is
+    since: float = 0.0  # seconds since the epoch: when it began to wait there
 
 
 class RunRecord(msgspec.Struct, omit_defaults=True):

@@ -52,7 +52,7 @@ from workers.planning import Asked, Planner
 from workers.pruning import Pruner
 from workers.render.tree import Rendered
 from workers.rendering import render
-from workers.rollout import Rollout, hooks_digest, wait_for
+from workers.rollout import DEPENDS_ON, Rollout, going_on, hooks_digest, revision_of, wait_for
 from workers.slices import sliced
 from workers.writes import Progress, Writer
 
@@ -280,8 +280,8 @@ class ApplicationRun:
         """
         await self._writer.claim(self._plan)
         self.claimed = True
+        standing = self.state.standing = going_on(self.state.standing, revision_of(self.sources))
         await self._await_dependencies()
-        standing = self.state.standing
         rollout = Rollout(
             self._writer,
             self._plan,
@@ -298,7 +298,7 @@ class ApplicationRun:
         if not left:
             return
         why, limit = f"waits until {' and '.join(left)}", ordering.timeout(self.application.spec.sync.timeout)
-        if not wait_for(self.state.standing, left, why, limit):
+        if not wait_for(self.state.standing, DEPENDS_ON, left, why, limit):
             raise PermanentError(f"{why}: not within {limit:.0f} s (spec.sync.timeout)")
         raise WaitingError(why)
 

@@ -134,5 +134,5 @@ def _standing(state: ApplicationState, verdict: Verdict) -> Standing:
     if verdict is Verdict.COMPLETE:
         return Standing()
     if verdict is not Verdict.WAITS:
-        state.standing.awaits, state.standing.why = [], ""
+        state.standing.awaits, state.standing.place, state.standing.why = [], "", ""
     return state.standing

@@ -167,8 +167,10 @@ class Farewell:
                 for found in await rollout.look(list(left), frozenset(left)):
                     well = found.health.status is Status.CURRENT
                     if well or found.health.status is Status.FAILED:
-                        await hooks.ended(run := left.pop(found.key), well=well)
-                        why = "" if well else await rollout.reason(run.key) or found.health.message
+                        run, why = left.pop(found.key), ""
+                        if not well:
+                            why = await rollout.reason(run.key) or found.health.message
+                            await hooks.failed(run)
                         self._say(run, why)
                         if well:
                             await self._remember(run, lease)

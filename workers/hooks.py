@@ -14,10 +14,14 @@ from workers.health.status import CURRENT, Health, Status, failed, in_progress, 
 from workers.kube import removal
 from workers.kube.discovery import Resource
 from workers.kube.errors import ApiError
+from workers.kube.keys import ObjectKey
 from workers.kube.managed_fields import HASH
 from workers.kube.members import HOOK
 from workers.order import HookRun
 from workers.writes import Writer
+
+SEEN_SECONDS = 600
+"""How long a Job that ended stays at least: longer than nobody may look at it, as while workers are restarted."""
 
 
 class Hooks:
@@ -26,10 +30,11 @@ class Hooks:
     def __init__(self, writer: Writer, revision: str) -> None:
         self._writer, self._revision = writer, revision
 
-    async def start(self, hook: HookRun) -> bool:
+    async def start(self, hook: HookRun, *, again: bool = False) -> bool:
         """Create the hook, unless it was under this revision; what an earlier one left goes first, where its policy says so.
 
-        False: it can't be; the error is noted.
+        ``again``: what this revision made has failed, and is made anew where its policy allows it. False: it can't be; the
+        error is noted.
         """
         wanted = hook.item.wanted._replace(key=hook.key)
         resource = await self._writer.resource(wanted)
@@ -37,26 +42,33 @@ class Hooks:
             return False
         try:
             live = await self._live(resource, hook)
-            if live is not None and _digest_of(live) == self._digest(hook):
+            anew = DeletePolicy.BEFORE_CREATION in hook.item.directives.delete_policies
+            if live is not None and _digest_of(live) == self._digest(hook) and not (again and anew):
                 return True
-            if live is not None and DeletePolicy.BEFORE_CREATION in hook.item.directives.delete_policies:
-                await self._remove(resource, hook)
-            await self._writer.apply(wanted, resource, self._digest(hook))
+            if live is not None and anew:
+                await self._remove(resource, hook.key)
+            await self._writer.apply(wanted, resource, self._digest(hook), amend=seen_to_its_end)
         except ApiError as error:
             self._writer.progress.fail(wanted, f"hook: {error}", retry=error.retryable)
             return False
         self._writer.progress.record.applied += 1
         return True
 
-    async def ended(self, hook: HookRun, *, well: bool) -> None:
-        """The hook has ended: delete it, if it asks for that.
+    async def failed(self, hook: HookRun) -> None:
+        """The hook has failed: delete it, if it asks for that.
 
         :raises ApiError: the server refused.
         """
-        policy = DeletePolicy.SUCCEEDED if well else DeletePolicy.FAILED
-        resource = await self._writer.resource(hook.item.wanted)
-        if policy in hook.item.directives.delete_policies and resource is not None:
-            await self._remove(resource, hook)
+        if DeletePolicy.FAILED in hook.item.directives.delete_policies:
+            await self.remove(hook)
+
+    async def delete(self, key: ObjectKey) -> None:
+        """Delete what a hook made that Git may no longer have.
+
+        :raises ApiError: the server refused, or it isn't this application's.
+        """
+        if (resource := await self._writer.cluster.discovery.preferred(key.group, key.kind)) is not None:
+            await self._remove(resource, key)
 
     async def remove(self, hook: HookRun) -> None:
         """Delete what the hook made, whatever its policies say.
@@ -64,7 +76,7 @@ class Hooks:
         :raises ApiError: the server refused.
         """
         if (resource := await self._writer.resource(hook.item.wanted)) is not None:
-            await self._remove(resource, hook)
+            await self._remove(resource, hook.key)
 
     def _digest(self, hook: HookRun) -> str:
         """What marks the object that this very run of the hook made."""
@@ -76,15 +88,25 @@ class Hooks:
             self._writer.cluster.client, resource, hook.key, deadline=self._writer.lease.remaining
         )
 
-    async def _remove(self, resource: Resource, hook: HookRun) -> None:
+    async def _remove(self, resource: Resource, key: ObjectKey) -> None:
         await self._writer.cluster.replace_away(
             resource,
-            hook.key,
+            key,
             self._writer.application.name,
             self._writer.applyset.id,
             account=self._writer.account,
             deadline=self._writer.lease.remaining,
         )
+
+
+def seen_to_its_end(body: dict[str, Any]) -> dict[str, Any]:
+    """A Job that takes itself away soon after it ended would be gone before anybody saw whether it succeeded: charts ask for
+    that (`ttlSecondsAfterFinished: 0`), because Helm waits beside it. It stays for `SEEN_SECONDS`; the delete policies go first.
+    """
+    ttl = mapping(body, "spec").get("ttlSecondsAfterFinished")
+    if body.get("kind") != "Job" or not isinstance(ttl, int) or ttl >= SEEN_SECONDS:
+        return body
+    return {**body, "spec": {**body["spec"], "ttlSecondsAfterFinished": SEEN_SECONDS}}
 
 
 def hook_health(group_kind: str, obj: dict[str, Any], health: Health) -> Health:

@@ -151,6 +151,21 @@ def hook_steps(
     return _hook_steps([_place_hook(run) for run in _runs(list(hooks), phase, revision, ran)])
 
 
+def hook_key(run: str) -> ObjectKey:
+    """The hook with this `HookRun.id`."""
+    return ObjectKey.parse(run.partition(" ")[2])
+
+
+def those_of(runs: Iterable[str], *phases: Phase) -> list[str]:
+    """The ids (`HookRun.id`) among ``runs`` that are of these phases."""
+    return [run for run in runs if run.partition(" ")[0] in phases]
+
+
+def those_before(runs: Iterable[str], phase: Phase) -> list[str]:
+    """The ids among ``runs`` of the phases that are over when ``phase`` begins."""
+    return those_of(runs, *(one for one, place in _PHASES.items() if place < _PHASES.get(phase, 0)))
+
+
 def hook_name(generate_name: str, revision: str, phase: Phase) -> str:
     """The name of a hook that has only a ``generateName``: the same for one revision, so that it runs once.
 

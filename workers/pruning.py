@@ -163,7 +163,7 @@ class Pruner:
         self._progress.gone = [name for name in self._progress.gone if name not in names]  # the next run waits for them
         why = f"waits until {', '.join(names[:3])} is gone"
         limit = ordering.timeout(self._application.spec.sync.timeout)
-        if wait_for(self._standing, names, why, limit):
+        if wait_for(self._standing, "prune", names, why, limit):
             raise WaitingError(why)
         message = f"is being deleted, and not gone after {limit:.0f} s (spec.sync.timeout): what would follow it stays"
         self._progress.errors += [ObjectError(name, "", 0, message) for name in names]

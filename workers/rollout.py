@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from windlass.documents import ordering
 from windlass.errors import WaitingError
 from windlass.state import Standing
-from workers.directives import Phase
+from workers import order
+from workers.desired import SourceAt
+from workers.directives import DeletePolicy, Phase
 from workers.health import CompiledRules, diagnose, examine, has_health
 from workers.health.status import CURRENT, Health, Status, in_progress
 from workers.hooks import Hooks, hook_health
@@ -27,6 +29,9 @@ from workers.writes import Writer
 
 LOOK_AGAIN = ((10.0, 0.5), (60.0, 2.0), (float("inf"), 5.0))
 """(seconds waited, seconds until the next look): what the watcher sees makes it sooner."""
+
+DEPENDS_ON = "dependsOn"
+"""Where a run waits for other applications."""
 
 
 class Found(NamedTuple):
@@ -42,6 +47,21 @@ def hooks_digest(hooks: Sequence[Wanted]) -> str:
         return ""
     text = "\n".join(sorted(f"{wanted.key} {wanted.sketch.hash}" for wanted in hooks))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def revision_of(sources: Sequence[SourceAt]) -> str:
+    """What hooks run once for: the commit, or a digest of those of several sources."""
+    if len(sources) == 1:
+        return sources[0].commit
+    text = "\n".join(sorted(f"{at.source.id} {at.commit}" for at in sources))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def going_on(standing: Standing, revision: str) -> Standing:
+    """What an earlier run left, as far as it holds for ``revision``: a newer one has hooks and waits of its own."""
+    if standing.revision == revision:
+        return standing
+    return Standing(revision=revision, due=standing.due, spent=standing.spent, unsettled=standing.unsettled)
 
 
 class Rollout:
@@ -62,11 +82,11 @@ class Rollout:
         self._writer, self._plan, self.standing, self._rules = writer, plan, standing, rules
         self._parent = parent
         self._progress, self._revision = writer.progress, writer.progress.record.revision
-        if standing.revision != self._revision:
-            standing.revision, standing.ran = self._revision, []
-        self._hooks = Hooks(writer, self._revision)
-        due = plan.writes or plan.leaving or standing.ran or standing.awaits or hooked != hooks_digest(plan.hooks)
-        self._due_hooks = plan.hooks if due else ()
+        self._hooks = Hooks(writer, standing.revision or self._revision)
+        self._tries_again = not standing.awaits or standing.place == DEPENDS_ON
+        if plan.writes or plan.leaving or hooked != hooks_digest(plan.hooks):
+            standing.due = True
+        self._due_hooks = plan.hooks if standing.due else ()
 
     async def run(self) -> None:
         """Do every step.
@@ -83,9 +103,15 @@ class Rollout:
             )
             if ordered.run:
                 await self._writer.announce((*self._plan.writes, *self._due_hooks), self._parent)
-            if not await self._steps(ordered.run):
+            await self._delete(
+                run for run in self.standing.spent if run not in self.standing.ran
+            )  # of an older revision
+            if await self._steps(ordered.run):
+                await self._delete(self.standing.spent)
+            else:
                 for step in ordered.on_failure:
                     await self._step(step)
+                await self._delete(order.those_of(self.standing.spent, Phase.SYNC_FAIL))
 
     async def _steps(self, ordered: Sequence[Step]) -> bool:
         """False: something failed, so that what comes later is left."""
@@ -94,6 +120,7 @@ class Rollout:
             at = step.phase, step.wave
             if failed_at not in (None, at) or (step.phase is Phase.POST_SYNC and self._progress.errors):
                 return False
+            await self._delete(order.those_before(self.standing.spent, step.phase))
             await self._step(step)
             if len(self._progress.errors) > began:
                 failed_at = at
@@ -111,7 +138,21 @@ class Rollout:
 
     async def _started(self, hook: HookRun) -> bool:
         self._writer.give_way()
-        return await self._hooks.start(hook)
+        failed = hook.id in self.standing.failed
+        if failed and self._tries_again:
+            self.standing.failed.remove(hook.id)
+        return await self._hooks.start(hook, again=failed and self._tries_again)
+
+    async def _delete(self, spent: Iterable[str]) -> None:
+        """Hooks that asked to go once they succeeded, when their phase is over, as in Helm: until then others may need them."""
+        for run in list(spent):
+            try:
+                await self._hooks.delete(order.hook_key(run))
+            except ApiError as error:
+                if error.retryable:
+                    raise
+                self._progress.record.warnings.append(f"{run}: it stays: {error}")
+            self.standing.spent.remove(run)
 
     async def _established(self, step: Step) -> None:
         for wanted in step.objects:
@@ -140,9 +181,13 @@ class Rollout:
     async def _hook_ended(self, hook: HookRun | None, *, well: bool) -> None:
         if hook is None:
             return
-        if well:
-            self.standing.ran.append(hook.id)
-        await self._hooks.ended(hook, well=well)
+        if not well:
+            self.standing.failed = [*dict.fromkeys((*self.standing.failed, hook.id))]
+            await self._hooks.failed(hook)
+            return
+        self.standing.ran.append(hook.id)
+        if DeletePolicy.SUCCEEDED in hook.item.directives.delete_policies:
+            self.standing.spent.append(hook.id)
 
     async def _failed(self, key: ObjectKey, health: Health) -> None:
         reason = await self.reason(key) or health.message or health.reason
@@ -152,9 +197,10 @@ class Rollout:
         """:raises WaitingError: unless it has been waited for long enough; then that is an error."""
         names = sorted(str(one.key) for one in pending)
         shown = "; ".join(f"{one.key} ({one.health.message or one.health.reason})" for one in pending[:3])
-        why = f"{step.phase} wave {step.wave}: {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        place = f"{step.phase} wave {step.wave}"
+        why = f"{place}: {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         limit = ordering.timeout(self._writer.application.spec.sync.timeout)
-        if not wait_for(self.standing, names, why, limit):
+        if not wait_for(self.standing, place, names, why, limit):
             for one in pending:
                 reason = await self.reason(one.key) or one.health.message or one.health.reason
                 message = f"is not healthy after {limit:.0f} s (spec.sync.timeout): {reason}"
@@ -173,7 +219,7 @@ class Rollout:
         async with cluster.limiter:
             obj = await cluster.read(key)
         if obj is None:
-            return Found(key, CURRENT if hook else in_progress("NotFound", "it isn't there"))
+            return Found(key, in_progress("NotFound", "it isn't there"))
         health = await examine(obj, self._rules)
         return Found(key, hook_health(key.group_kind, obj, health) if hook else health)
 
@@ -187,11 +233,14 @@ class Rollout:
             return str(error)
 
 
-def wait_for(standing: Standing, names: list[str], why: str, limit: float) -> bool:
-    """Note what is waited for, and since when; False: it has been ``limit`` seconds."""
+def wait_for(standing: Standing, place: str, names: list[str], why: str, limit: float) -> bool:
+    """Note what is waited for at this place of the run, and since when; False: it has been ``limit`` seconds.
+
+    An object that is healthy one moment and not the next begins no new wait: it could go on for ever.
+    """
     now = time.time()
-    if not standing.awaits or not set(names) <= set(standing.awaits):
-        standing.since = now
+    if standing.place != place or set(names).isdisjoint(standing.awaits):
+        standing.place, standing.since = place, now
     standing.awaits, standing.why = names, why
     return now - standing.since < limit
 

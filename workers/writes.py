@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from windlass.documents.accounts import account_of
 from windlass.documents.types import Application
@@ -165,8 +166,15 @@ class Writer:
             self.progress.fail(wanted, message, retry=True)
         return resource
 
-    async def apply(self, wanted: Wanted, resource: Resource, digest: str) -> Applied:
-        """One object, applied.
+    async def apply(
+        self,
+        wanted: Wanted,
+        resource: Resource,
+        digest: str,
+        *,
+        amend: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> Applied:
+        """One object, applied; ``amend`` has the last word about its manifest.
 
         :raises ApiError: the server refused it.
         """
@@ -174,6 +182,7 @@ class Writer:
         wished = body(self._manifests.manifest(wanted.sketch), wanted.key)
         if wanted.sketch.random and (live := await self.cluster.read(wanted.key)) is not None:
             wished = kept(wished, live, wanted.sketch.random)
+        wished = amend(wished) if amend is not None else wished
         left = None
         if digest == wanted.sketch.hash:  # a hook is made anew each time: nothing of it is anybody else's
             left = self._ignore.of_key(wanted.key)

@@ -149,6 +149,49 @@ def test_a_hook_that_hangs_is_overtaken_by_a_newer_commit(world: World) -> None:
     assert world.value("web") == "1"
 
 
+def test_a_hook_that_asks_to_go_once_it_succeeded_stays_until_its_phase_is_over(world: World) -> None:
+    """As charts have it: an account, and the Jobs that run as it in later waves; one takes itself away when it is done."""
+
+    def hook(weight: int) -> dict[str, str]:
+        policy = {"helm.sh__hook-delete-policy": "before-hook-creation,hook-succeeded"}
+        return {"helm.sh__hook": "pre-install,pre-upgrade", "helm.sh__hook-weight": str(weight), **policy}
+
+    first = yaml.safe_load(job("first", **hook(-1)))
+    first["spec"]["ttlSecondsAfterFinished"] = 0
+    files = {
+        "manifests/account.yaml": annotated("account", **hook(-5)),
+        "manifests/first.yaml": yaml.safe_dump(first),
+        "manifests/second.yaml": job("second", cpu="10000", **hook(0)),
+        "manifests/web.yaml": config_map("web", "1"),
+    }
+    world.deliver(world.work.commit_and_push(files))
+    until(
+        lambda: "second" in world.windlass.last_run(world.name).waits, show=lambda: world.windlass.log("worker")[-3000:]
+    )
+    assert world.value("account") == "1"
+    assert created(world, "jobs", "first")
+    mended = world.work.commit_and_push({"manifests/second.yaml": job("second", **hook(0))})
+    world.deliver(mended)
+    world.applied_completely(mended, 90)
+    assert (world.value("account"), world.value("web")) == (None, "1")
+    assert (created(world, "jobs", "first"), created(world, "jobs", "second")) == ("", "")
+
+
+def test_a_hook_that_failed_runs_again_when_a_person_asks_and_is_not_forgotten(world: World) -> None:
+    """It comes last, so that there is nothing else left to do."""
+    failing = yaml.safe_load(job("after", cpu="10000", **{HOOK.replace("/", "__"): "PostSync"}))
+    failing["spec"]["activeDeadlineSeconds"] = 1
+    world.deliver(world.work.commit_and_push({"manifests/after.yaml": yaml.safe_dump(failing)}))
+    until(
+        lambda: world.windlass.last_run(world.name).phase == "Failed", show=lambda: world.windlass.log("worker")[-3000:]
+    )
+    path = f"/apis/batch/v1/namespaces/{world.name}/jobs/after"
+    uid = (world.cluster.get(path) or {})["metadata"]["uid"]
+    again = world.windlass.run("sync", world.name)
+    assert (again.returncode, "DeadlineExceeded" in again.stderr) == (1, True), again.stdout + again.stderr
+    assert (world.cluster.get(path) or {})["metadata"]["uid"] != uid
+
+
 def test_an_application_waits_for_the_one_it_depends_on_and_is_released_by_it(world: World) -> None:
     second = f"{world.name}-second"
     world.windlass.write(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.e2e.test_order import HOOK, job
 from tests.e2e.world import World, config_map
 from tests.parts.git import WorkTree
 from tests.parts.waiting import until
@@ -74,6 +75,17 @@ def two(parts_folder: Path, kubeconfig: Path, unique: str) -> Iterator[TwoReposi
 
 def test_the_objects_of_all_sources_are_one_application(two: TwoRepositories) -> None:
     until(lambda: (two.value("a"), two.value("m"), two.value("b")) == ("1", "1", "1"))
+
+
+def test_hooks_run_for_a_push_to_any_source(two: TwoRepositories) -> None:
+    commit = two.work.commit_and_push({"manifests/before.yaml": job("before", **{HOOK.replace("/", "__"): "PreSync"})})
+    two.deliver(commit)
+    two.applied_completely(commit, 60)
+    path = f"/apis/batch/v1/namespaces/{two.name}/jobs/before"
+    uid = (two.cluster.get(path) or {})["metadata"]["uid"]
+    two.push_second({"values/b.yaml": config_map("b", "2")})
+    until(lambda: two.value("b") == "2", show=lambda: two.windlass.log("worker")[-3000:])
+    assert (two.cluster.get(path) or {})["metadata"]["uid"] != uid
 
 
 def test_a_push_to_any_source_changes_only_what_it_names(two: TwoRepositories) -> None:

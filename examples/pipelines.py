@@ -78,20 +78,27 @@ class Pipelines:
         for line in beside([gitops, push]):
             self._story.say(f"  {line}")
 
-    def _ship(self, *more: str) -> bool:
+    def _ship(self, way: Way, *more: str) -> bool:
+        """The command, as CI runs it; what it says tells when each of its steps is done."""
         wished = ("--image", self._image, "--path", str(self._code.path), "--tag", VERSION, "--insecure")
-        done = self._windlass.run("ship", *wished, *more)
-        for line in done.stdout.splitlines():
-            if not line.startswith(("+", "-", "@", " ")):  # the plan's text is long
-                self._story.say(f"  {line}")
-        if done.returncode:
-            self._story.say(done.stderr[-2000:])
-        return done.returncode == 0
+        built, said = "image built and published", list[str]()
+        with self._windlass.begin("ship", *wished, *more) as running:
+            assert running.stdout is not None
+            for line in map(str.rstrip, running.stdout):
+                said.append(line)
+                if line.startswith("published "):
+                    way.done(built)
+                if line.startswith("… ") and "applied" not in way.seconds:
+                    way.done("applied")
+                if built in way.seconds and not line.startswith(("+", "-", "@", " ")):  # builders and plans say much
+                    self._story.say(f"  {line}")
+        if running.returncode:
+            self._story.say("\n".join(said))
+        return running.returncode == 0
 
     def _by_pull_request(self, way: Way, manifests: WorkTree) -> None:
         story, forge = self._story, self._forge
-        story.check("built, published, announced", self._ship("--gitops"))
-        way.done("image built and published")
+        story.check("built, published, announced", self._ship(way, "--gitops"))
         story.until(lambda: bool(self._pulls()))
         way.done("pull request open")
         if not self._pulls():
@@ -122,13 +129,14 @@ class Pipelines:
         )
         asked = self._container(MANIFESTS).get("resources", {}).get("requests", {})
         story.check("with what the reviewer suggested", asked.get("cpu") == "60m")
+        self._told(pull["number"])
         manifests.git("fetch", "-q", "origin", "main")
         manifests.git("checkout", "-q", "-B", "main", "FETCH_HEAD")
 
     def _by_push(self, way: Way) -> None:
         story = self._story
-        story.check("built, published, applied, healthy", self._ship("--push", "--application", PUSHED))
-        way.done("image built and published, applied, pods ready")
+        story.check("built, published, applied, healthy", self._ship(way, "--push", "--application", PUSHED))
+        way.done("pods ready")
         found = self._running(PUSHED)
         story.check(
             f"Deployment web of {PUSHED} runs {found[:60]}…", found.startswith(f"{self._image}:{VERSION}@sha256:")
@@ -140,17 +148,37 @@ class Pipelines:
         found: list[dict[str, Any]] = self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/pulls?state=open")
         return found
 
-    def _plan(self, number: int) -> None:
-        """What Windlass says on the pull request, before anybody merges."""
-        comments: list[dict[str, Any]] = []
+    def _comment(self, number: int, words: str) -> str:
+        """What Windlass says on the pull request, once a comment has these words; "" if none comes to have them."""
+        found: list[str] = []
 
         def said() -> bool:
-            comments[:] = self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/issues/{number}/comments")
-            return bool(comments)
+            comments = self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/issues/{number}/comments")
+            found[:] = [comment["body"] for comment in comments if words in comment["body"]]
+            return bool(found)
 
         self._story.until(said, 20)
-        text = comments[0]["body"] if comments else ""
-        self._story.check("its plan, by a dry run against the cluster, is a comment:", "shop/web:1.1.0" in text)
+        return found[0] if found else ""
+
+    def _told(self, number: int) -> None:
+        """After the merge: on the pull request, and on the commit."""
+        said = self._comment(number, "healthy")
+        story, tip = self._story, self._forge.api("GET", f"/repos/{ADMIN}/{MANIFESTS}/branches/main")["commit"]["id"]
+        (line, *_) = [line for line in said.splitlines() if "healthy" in line] or [""]
+        story.check(f"the pull request is told: {line.lstrip('-* ')}", bool(line))
+        statuses: list[dict[str, Any]] = []
+
+        def succeeded() -> bool:
+            statuses[:] = self._forge.statuses(MANIFESTS, tip)
+            return any(one["status"] == "success" for one in statuses)
+
+        story.until(succeeded, 20)
+        story.check(f"and the merge's commit: {statuses[0]['description'] if statuses else ''}", succeeded())
+
+    def _plan(self, number: int) -> None:
+        """Before anybody merges."""
+        text = self._comment(number, "shop/web:1.1.0")
+        self._story.check("its plan, by a dry run against the cluster, is a comment:", bool(text))
         for line in text.splitlines():
             if line.startswith(("+ ", "- ", "changed")):
                 self._story.say(f"      {line}")

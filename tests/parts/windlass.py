@@ -124,6 +124,16 @@ class Windlass:
             check=False,
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, to be read while it runs: what it says to people, on both of its outputs."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "windlass.cli", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     @property
     def pids(self) -> list[int]:
         """The service's and the workers' processes."""

@@ -12,7 +12,7 @@ from benchmarks.bare import BareCluster
 from benchmarks.deliveries import deliver
 from benchmarks.drift_to_undone import GIT, settled, undone
 from benchmarks.out import tell
-from benchmarks.processes import pss_mib
+from benchmarks.processes import pss_mib, rss_mib
 from benchmarks.push_to_applied import config_map
 from benchmarks.pushes import Change, event
 from benchmarks.stage import Stage, stage
@@ -56,7 +56,8 @@ async def _measure(parts: Stage, size: int) -> None:
                     await deliver(windlass, name, url, commit)
                     await event(events, change)
             await asyncio.sleep(REST_SECONDS)
-            tell("memory", watched=size, pss_mib=pss_mib(windlass.pids), synced_mib=synced)
+            service = rss_mib(windlass.pids[0])
+            tell("memory", watched=size, pss_mib=pss_mib(windlass.pids), synced_mib=synced, service_rss_mib=service)
         finally:
             windlass.stop()
         await bare.delete_namespace(name)

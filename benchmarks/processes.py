@@ -18,6 +18,11 @@ def pss_mib(pids: Iterable[int]) -> float:
     return total / 1024
 
 
+def rss_mib(pid: int) -> float:
+    """What one process holds in memory, shared pages too, in MiB: what a container's limit sees."""
+    return float(psutil.Process(pid).memory_info().rss) / 2**20
+
+
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes and their ended children, in seconds."""
     total = 0.0

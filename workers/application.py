@@ -7,11 +7,10 @@ error; each object's hash is recorded as it is applied, so that whoever comes ne
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -27,21 +26,17 @@ from windlass.errors import (
     SupersededError,
     WaitingError,
 )
-from windlass.health import HEALTHY, HealthState, begun, nothing_to_wait_for
 from windlass.hold import Hold
 from windlass.queue import Lease
 from windlass.state import ApplicationState, RunRecord
-from workers.aiogit import Change
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing, wake
-from workers.desired import Changes, Desired, Instead, Output, SourceAt, desired, everything
+from workers.desired import Desired, Instead, Output, SourceAt
 from workers.ending import Ending, Verdict, as_error, ending, is_repeated, named
 from workers.followed import load_inputs, paths, same
 from workers.handover import Handover
-from workers.health import has_health
 from workers.holding import Held, HeldError, held
-from workers.ignore import IgnoreRules
 from workers.inventory import Claims
 from workers.kube.applyset import ApplySet
 from workers.kube.keys import ObjectKey
@@ -50,10 +45,10 @@ from workers.moved import note_move
 from workers.plan import Plan
 from workers.planning import Asked, Planner
 from workers.pruning import Pruner
-from workers.render.tree import Rendered
+from workers.reading import Reading
+from workers.recording import Recorder
 from workers.rendering import render
 from workers.rollout import DEPENDS_ON, Rollout, going_on, hooks_digest, revision_of, wait_for
-from workers.slices import sliced
 from workers.writes import Progress, Writer
 
 MOST_WARNINGS = 20
@@ -62,8 +57,6 @@ log = structlog.get_logger(__name__)
 
 MAX_YIELDS = 3
 """After so many runs in a row that gave way to a newer commit, one is finished: nobody starves."""
-ATTEMPTS_REMEMBERED = 10
-"""Commits tried since the last complete one whose trees are looked at again; beyond that, the cluster is asked."""
 
 
 class Outcome(NamedTuple):
@@ -81,13 +74,6 @@ def document_digest(application: Application, limits: Sequence[Limits]) -> str:
     """Two documents with this digest ask for the same objects in the same place, within the same limits."""
     asked = [application, *limits] if limits else application
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
-
-
-class HealthNews(TypedDict):
-    """What `SourceQueue.record` is told of health."""
-
-    health: HealthState | None
-    turn: bool
 
 
 class ApplicationRun:
@@ -121,11 +107,12 @@ class ApplicationRun:
         self._cluster: ClusterAccess
         self._applyset: ApplySet
         self._writer: Writer
+        self._reading: Reading
         self._desired: Desired
         record = RunRecord(event=event, revision=self.commit, phase="Syncing", started=time.time(), received=received)
         self._progress = Progress(record)
+        self._recorder = Recorder(context, application, state, self._progress, lease)
         self._cause: BaseException | None = None  # what cut it short
-        self._waits_for_health = False
         self.claimed = False  # do the other applications know what this one wants, as far as it could be read?
         self.unreadable: dict[str, bytes] = {}  # files with an error -> what they hold
         self.withheld: frozenset[ObjectKey] | None = None  # what it would write, had a person said so
@@ -199,10 +186,16 @@ class ApplicationRun:
         if back is not None:
             self._go_back(back)
         by_hand = back is not None or self._instead is not None
+        self._reading = Reading(
+            self.application,
+            self.state,
+            self.sources,
+            self._rendering,
+            secret_key=self._context.secret_key,
+            trusted=self._inventory_holds(),
+        )
         with self._progress.timed("render"):
-            self._desired = await self._read(self._changes)
-            if self._desired.by_changes and _has_hooks(self._desired.rendered):
-                self._desired = await self._read(everything)
+            self._desired = await self._reading.read()
         with self._progress.timed("plan"):
             pushed = bool(self._progress.record.event) or by_hand
             asked = Asked(self.application, self.state, self._desired, self.sources, pushed, self._limits)
@@ -211,7 +204,7 @@ class ApplicationRun:
         self._progress.errors += self._plan.errors
         self._progress.record.unchanged = self._plan.unchanged
         self._progress.record.warnings = list(self._plan.warnings[:MOST_WARNINGS])
-        self.unreadable = self._unreadable()
+        self.unreadable = self._reading.unreadable(self._desired)
         what = "" if by_hand else withheld(self.application, self.state, self.commit, self._plan)
         if what:
             self.withheld = frozenset(wanted.key for wanted in self._plan.writes)
@@ -225,7 +218,7 @@ class ApplicationRun:
             manifests=self._desired.manifests,
             claims=self._claims,
             give_way=self._give_way,
-            save=self._save_progress,
+            save=self._recorder.save_progress,
         )
         await self._claims.release(str(item.key) for item in self._plan.leaving)
 
@@ -233,34 +226,6 @@ class ApplicationRun:
         """A rollback holds: this run makes true what was kept, not what the sources hold now."""
         self.sources, self._rendering = back.sources, back.rendering
         self.commit = self._progress.record.revision = back.hold.revision
-
-    async def _read(self, changes: Changes) -> Desired:
-        ignore = IgnoreRules.of(self.application)
-        return await desired(self.sources, self._rendering, changes, self._context.secret_key, ignore)
-
-    def _unreadable(self) -> dict[str, bytes]:
-        """What files with an error hold, by path: what they name may be wanted."""
-        broken, at = {error.file for error in self._desired.rendered.errors}, self._primary
-        found: dict[str, bytes] = {}
-        for file in sorted(broken if not self._desired.inputs else ()):
-            with contextlib.suppress(PermanentError):
-                if oid := at.repository.file_id(at.commit, file):
-                    found[file] = at.repository.blob(oid)
-        return found
-
-    async def _changes(self) -> list[Change] | None:
-        """The files that differ from those last applied; None: all of them must be looked at."""
-        state, path, repository = self.state, self.application.source.path, self._primary.repository
-        if not self._inventory_holds() or state.inputs or state.hooked:
-            return None
-        bases = [state.revision, *state.attempted]
-        if len(bases) > ATTEMPTS_REMEMBERED or not all(map(repository.has, bases)):
-            return None
-        changes: dict[tuple[str, str | None], Change] = {}
-        for base in bases:
-            async for change in sliced(repository.iter_diff(base, self.commit, path)):
-                changes[change.path, change.old] = change
-        return list(changes.values())
 
     def _inventory_holds(self) -> bool:
         """Is what Redis knows of this application's objects what was applied by this very document?"""
@@ -375,59 +340,36 @@ class ApplicationRun:
         return Outcome(self.application.name, cluster, record.phase, tuple(record.errors), ended.retry_in, seconds)
 
     async def _save(self, ended: Ending) -> None:
-        complete, record = ended.complete, self._progress.record
-        health = self._health(complete=complete)
-        self._progress.done.update({name: entry.dump() for name, entry in self._plan.moved.items()})
+        complete = ended.complete
         fields = {
-            "phase": ended.phase,
             "wanted": self.commit,
             "source": self.application.source.id,
             "cluster": self.application.spec.destination.cluster,
             "parent": self._applyset.version if hasattr(self, "_applyset") else self.state.parent,
-            "attempted": " ".join(ended.attempted),
-            "attempts": str(ended.attempts),
-            "standing": msgspec.json.encode(ended.standing).decode(),
             "hold": self._hold.dump() if self._hold is not None else "",
-            "yields": str(self.state.yields + 1) if ended.verdict is Verdict.SUPERSEDED else "0",
-            "last": msgspec.json.encode(record).decode(),
         }
         fields |= grant(self.application, self.state, self.commit, complete=complete)
         if complete:
             inputs = self._desired.inputs
             fields |= {
                 "revision": self.commit,
-                "document": self._digest
-                if self._instead is None
-                else "",  # what Git has is to be compared with all of it
+                # after a run of something else, what Git has is to be compared with all of it
+                "document": self._digest if self._instead is None else "",
                 "inputs": msgspec.json.encode(inputs).decode() if inputs else "",
-                "revisions": self._revisions(),
+                "revisions": self._reading.revisions(),
                 "hooked": hooks_digest(self._plan.hooks),
             }
             if self.state.approved:
                 fields["approved"] = ""  # a person's word is for one prune
-        await self._context.queue.record(
-            self._lease,
-            self.application.name,
-            state=fields,
-            set_objects=self._progress.done,
-            drop_objects=self._progress.gone,
-            history=b"" if is_repeated(self.state, record, ended, self._cause) else msgspec.json.encode(record),
-            clean=self._trigger if complete or ended.verdict is Verdict.RESTS else None,
-            whole=self.state.whole,
-            followed=self._newly_followed() if complete else (),
-            ended=(self._tip, *self.state.begun) if complete else (self._tip,),
-            release=True,
-            settled=self._settled(health) if complete else b"",
-            **health,
+        await self._recorder.save(
+            fields,
+            ended,
+            moved=self._plan.moved,
+            trigger=self._trigger,
+            tip=self._tip,
+            followed=self._reading.newly_followed(self._desired) if complete else (),
+            repeated=is_repeated(self.state, self._progress.record, ended, self._cause),
         )
-
-    def _settled(self, health: HealthNews) -> bytes:
-        """The record of a complete run that changed nothing that has health, as it is where all was healthy before."""
-        if health["turn"] or self._waits_for_health or self._progress.gone or self._progress.record.phase != "Synced":
-            return b""
-        record = msgspec.structs.replace(self._progress.record, health=HEALTHY)
-        record.durations = {**record.durations, "healthy": 0.0}
-        return msgspec.json.encode(record)
 
     def _keep(self) -> None:
         """Keep what was applied, beside the runs."""
@@ -438,42 +380,9 @@ class ApplicationRun:
             self.commit,
             {at.source.id: at.commit for at in self.sources},
             found=self._desired,
-            everything=lambda: self._read(everything),
+            everything=self._reading.everything,
             before=self.state.revision,
         )
-
-    def _health(self, *, complete: bool) -> HealthNews:
-        """What the objects that are about to be recorded mean for the application's health (`windlass.health`)."""
-        rules, first = self._context.health_rules(self.application), not self.state.objects
-        recorded = (*self._progress.done, *(self._plan.moved if first else ()))
-        kinds = {(key.group, key.kind) for key in map(ObjectKey.parse, recorded)}
-        if any(has_health(*kind, rules) for kind in kinds):
-            self._waits_for_health = True
-            return {"health": begun(time.time()), "turn": True}
-        if complete and first and not self._waits_for_health:
-            return {"health": nothing_to_wait_for(time.time()), "turn": False}
-        return {"health": None, "turn": False}
-
-    def _revisions(self) -> str:
-        """The commits of all sources, where there are several."""
-        if len(self.sources) == 1:
-            return ""
-        return msgspec.json.encode({at.source.id: at.commit for at in self.sources}).decode()
-
-    def _newly_followed(self) -> list[str]:
-        """The sources of which this application now reads other paths than before."""
-        before, now = load_inputs(self.state.inputs), self._desired.inputs
-        places = {
-            place for place in before.keys() | now.keys() if before.get(place, {}).keys() != now.get(place, {}).keys()
-        }
-        return [at.source.id for place, at in enumerate(self.sources) if place in places]
-
-    async def _save_progress(self) -> None:
-        health = self._health(complete=False)
-        done, self._progress.done = self._progress.done, {}
-        await self._context.queue.record(self._lease, self.application.name, state={}, set_objects=done, **health)
-        if self._lease.lost:
-            raise LeaseLostError(f"application {self.application.name} is somebody else's now")
 
 
 class _Yielding:
@@ -489,8 +398,3 @@ class _Yielding:
 async def _always(_: ApplicationRun) -> bool:
     """Nobody pushes what was asked for by hand: it is the newest."""
     return True
-
-
-def _has_hooks(rendered: Rendered) -> bool:
-    """Then all of them must be known, not only those of the files that changed."""
-    return any(item.directives.is_hook for item in (*rendered.wanted, *rendered.before))

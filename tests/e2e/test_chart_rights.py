@@ -157,7 +157,7 @@ def refused(plane: ControlPlane, account: str) -> set[str]:
     return {
         f"{event['verb']} {event['requestURI']}"
         for event in events
-        if event["user"]["username"] == account
+        if event["user"].get("username") == account  # a request without credentials has none
         and event["responseStatus"]["code"] == 403
         and not event["requestURI"].startswith("/api/v1/configmaps?")
     }

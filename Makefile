@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEPLOYED := build/deployed
 PACKAGES := windlass service workers
 TESTED := $(PACKAGES) tests benchmarks examples
 
@@ -23,8 +24,8 @@ lint: $(VENV)/.ready  ## style, types, and the architecture's contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: system $(VENV)/.ready  ## MEASURE=push_to_applied N=1000; JSON lines on standard output
-	@$(BIN)/python -m benchmarks
+bench: system $(VENV)/.ready $(DEPLOYED)/.ready  ## MEASURE=push_to_applied N=1000; JSON lines on standard output
+	@WINDLASS_PYTHON=$(abspath $(DEPLOYED)/bin/python) $(BIN)/python -m benchmarks
 
 parts: $(VENV)/.ready  ## build every real part ahead of time
 	@$(BIN)/python -m tests.parts build
@@ -36,6 +37,11 @@ $(VENV)/.ready: pyproject.toml requirements-dev.lock | system
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEPLOYED)/.ready: requirements.lock | system  # what the image has: what is measured
+	@test -x $(DEPLOYED)/bin/python || $(PYTHON) -m venv $(DEPLOYED)
+	@$(DEPLOYED)/bin/python -m pip install -q --require-hashes -r requirements.lock
 	@touch $@
 
 lock: $(VENV)/.ready  ## pin what is deployed, and what it is tested with

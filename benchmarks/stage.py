@@ -1,4 +1,7 @@
-"""What every measure stands on: a control plane, Git (a forge, or plain HTTP), Redis, and Windlass as people start it."""
+"""What every measure stands on: a control plane, Git (a forge, or plain HTTP), Redis, and Windlass as people start it.
+
+`make bench` names in WINDLASS_PYTHON the interpreter that has what is deployed, and none of the tests' packages.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,9 @@ class Stage:
         self._redis.start()
         folder = self.folder / name
         folder.mkdir()
-        return Windlass(folder, self._redis.url, **environment)
+        windlass = Windlass(folder, self._redis.url, **environment)
+        windlass.python = os.environ.get("WINDLASS_PYTHON", windlass.python)
+        return windlass
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ class Windlass:
 
     def __init__(self, folder: Path, redis_url: str, **environment: str) -> None:
         self.folder, self.documents = folder, folder / "documents"
+        self.python = sys.executable  # whose packages it runs with
         self.documents.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.environment = {
@@ -116,7 +117,7 @@ class Windlass:
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """A `windlass` command in this installation's environment."""
         return subprocess.run(
-            [sys.executable, "-m", "windlass.cli", *arguments],
+            [self.python, "-m", "windlass.cli", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -127,7 +128,7 @@ class Windlass:
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """The same, to be read while it runs: what it says to people, on both of its outputs."""
         return subprocess.Popen(
-            [sys.executable, "-m", "windlass.cli", *arguments],
+            [self.python, "-m", "windlass.cli", *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -194,7 +195,7 @@ class Windlass:
         log = (self.folder / f"{arguments[0]}-{len(self._logs)}.log").open("ab")
         self._logs.append(log)
         return subprocess.Popen(
-            [sys.executable, "-m", "windlass.cli", *arguments],
+            [self.python, "-m", "windlass.cli", *arguments],
             env={**self.environment, **self.settings.get(arguments[0], {})},
             stdout=log,
             stderr=log,

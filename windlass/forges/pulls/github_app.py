@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 import aiohttp
-import jwt
 import msgspec
 
 from windlass.errors import PermanentError
@@ -77,6 +76,8 @@ class GithubApps:
 
 
 def _proof(app: str, key: bytes) -> str:
+    import jwt  # with all of cryptography: only Apps need it
+
     now = time.time()
     claims = {"iat": int(now - SKEW), "exp": int(now + LIFETIME), "iss": app}
     try:

@@ -16,6 +16,7 @@ from tests.parts.git import WorkTree
 from tests.parts.gitea import ADMIN, Gitea
 from tests.parts.redis_server import RedisServer
 from tests.parts.registry import Registry
+from tests.parts.signing import signers
 from tests.parts.waiting import until
 from tests.parts.windlass import API_VERSION, Windlass, repository
 
@@ -44,24 +45,29 @@ class Delivery:
         self.windlass = Windlass(
             folder / "windlass", redis.url, TOKEN=forge.token, **builder.environment(folder / "builder")
         )
+        self.clone_url, self.folder, self.manifests_url = code.clone_url, folder, manifests.clone_url
+        self.write()
+        self.windlass.start()
+        forge.create_webhook(CODE, f"{self.windlass.url}/webhooks/{CODE}", self.windlass.secret)
+
+    def write(self, **asked_of_code: Any) -> None:
+        """The documents; ``asked_of_code``: more of the code's repository."""
         token = {"token": {"env": "TOKEN"}}
         self.windlass.write(
-            repository(CODE, code.clone_url, credentials=token, status=token),
-            repository(MANIFESTS, manifests.clone_url, credentials=token, pullRequests=token),
+            repository(CODE, self.clone_url, credentials=token, status=token, **asked_of_code),
+            repository(MANIFESTS, self.manifests_url, credentials=token, pullRequests=token),
             document(
                 "Pipeline",
                 "web",
                 source={"repository": CODE, "paths": ["Dockerfile", "site"]},
                 image=self.image,
                 insecure=True,
-                credentials={"file": str(folder / "config.json")},
+                credentials={"file": str(self.folder / "config.json")},
             ),
             document(
                 "Promotion", "web", image=self.image, policy={"order": "newest"}, target={"repository": MANIFESTS}
             ),
         )
-        self.windlass.start()
-        forge.create_webhook(CODE, f"{self.windlass.url}/webhooks/{CODE}", self.windlass.secret)
 
     def status(self, commit: str) -> dict[str, Any]:
         def said() -> list[dict[str, Any]]:
@@ -121,3 +127,17 @@ def test_no_log_shows_the_registrys_password(delivery: Delivery) -> None:
     said = delivery.windlass.run("logs", "web").stdout
     assert WORD not in said
     assert "(hidden)" in said
+
+
+def test_only_what_is_signed_as_the_repository_asks_is_built(delivery: Delivery) -> None:
+    with signers() as make:
+        alice = make.ssh("alice")
+        loaded = delivery.windlass.log("worker").count("documents.loaded")
+        delivery.write(signedCommits={"keys": [alice.document()]})
+        until(lambda: delivery.windlass.log("worker").count("documents.loaded") > loaded)
+        unsigned = delivery.code.commit_and_push({"site/index.html": "Arr\n"})
+        assert delivery.status(unsigned)["status"] == "failure"
+        assert "found no signature" in delivery.status(unsigned)["description"]
+        alice.use(delivery.code)
+        signed = delivery.code.commit_and_push({"site/index.html": "Ahoy again\n"})
+        assert delivery.status(signed)["status"] == "success"

@@ -34,6 +34,7 @@ from workers.jobs import serve
 from workers.pipeline.logs import Log
 from workers.pipeline.registry import environment, secrets
 from workers.promote.forge import ForgeAccess
+from workers.signed import require_signed
 
 log = structlog.get_logger(__name__)
 AT_ONCE = 2
@@ -111,6 +112,15 @@ class Pipelines:
         )
         await self._status(view, tip, "pending", "being built")
         try:
+            await require_signed(
+                repository,
+                view.repository,
+                self._context.secrets,
+                source=f"pipeline-{view.pipeline.name}",
+                ref=view.ref,
+                commit=tip,
+                applied="",
+            )
             with tempfile.TemporaryDirectory(prefix="windlass-pipeline-") as home:
                 async with Log(self._context.redis, view.pipeline.name, secrets(credentials)).open() as told:
                     told.say(f"{spec.image} of {tip}")

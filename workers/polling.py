@@ -17,12 +17,15 @@ import structlog
 from redis.exceptions import RedisError
 
 from windlass.documents.catalog import SourceView
+from windlass.documents.pipelines import PipelineView
 from windlass.documents.types import Repository
 from windlass.errors import WindlassError
 from windlass.queue import Mark, Seen
 from workers.aiogit.address import is_object_id
 from workers.context import Context
 from workers.following import asked, followed_commit
+from workers.preview.again import asked_for, look_for_missed
+from workers.promote.forge import ForgeAccess
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +38,15 @@ AT_ONCE = 4
 """Questions at once to one server."""
 
 
+Moving = SourceView | PipelineView
+
+
 class Poller:
     """One a worker; several share the repositories between them."""
 
     def __init__(self, context: Context) -> None:
         self._context, self._interval = context, context.settings.poll_seconds
+        self._forge = ForgeAccess(context.secrets)
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._gates: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
@@ -51,7 +58,8 @@ class Poller:
             while True:
                 await asyncio.sleep(min(TICK_SECONDS, self._interval / 4))
                 running = {name: task for name, task in running.items() if not task.done()}
-                repositories = _by_repository(self._context.catalog.sources.values())
+                catalog = self._context.catalog
+                repositories = _by_repository([*catalog.sources.values(), *catalog.pipelines.values()])
                 now = time.monotonic()
                 for gone in self._due.keys() - repositories.keys():
                     del self._due[gone]
@@ -63,8 +71,9 @@ class Poller:
             for task in running.values():
                 task.cancel()
             await asyncio.gather(*running.values(), return_exceptions=True)
+            await self._forge.close()
 
-    async def _poll(self, repository: Repository, views: Sequence[SourceView]) -> None:
+    async def _poll(self, repository: Repository, views: Sequence[Moving]) -> None:
         """Look once, if it is this worker's turn; then the next look is due."""
         name, wait = repository.name, self._interval
         try:
@@ -74,6 +83,9 @@ class Poller:
                 wait = taken
                 return
             await self._look(repository, views)
+            refs = [view.ref for view in views if isinstance(view, SourceView)]
+            if refs and asked_for(repository):
+                await look_for_missed(self._context, self._forge, repository, refs)
             self._failures.pop(name, None)
         except (WindlassError, RedisError) as error:
             self._failures[name] = self._failures.get(name, 0) + 1
@@ -89,7 +101,7 @@ class Poller:
         arrive = max(known.heard for known in seen) > time.time() - QUIET_SECONDS
         return longest if arrive else min(self._interval * 2 ** min(failures, 16), longest)
 
-    async def _look(self, document: Repository, views: Sequence[SourceView]) -> None:
+    async def _look(self, document: Repository, views: Sequence[Moving]) -> None:
         repository = await self._context.repositories.get(document)
         async with self._gates[repository.address.origin]:
             refs = await repository.refs(*sorted({asked(view.ref) for view in views}))
@@ -110,9 +122,9 @@ def is_news(tip: str, known: Seen) -> bool:
     return tip != known.processed and (tip != known.polled or known.settled)
 
 
-def _by_repository(views: Iterable[SourceView]) -> dict[str, list[SourceView]]:
-    """The sources of each repository that may move: a pinned commit does not."""
-    found: dict[str, list[SourceView]] = {}
+def _by_repository(views: Iterable[Moving]) -> dict[str, list[Moving]]:
+    """What follows each repository and may move: a pinned commit does not."""
+    found: dict[str, list[Moving]] = {}
     for view in views:
         if not is_object_id(view.ref):
             found.setdefault(view.repository.name, []).append(view)

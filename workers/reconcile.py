@@ -32,6 +32,7 @@ from workers.following import Following
 from workers.handover import Handover
 from workers.jobs import serve
 from workers.lanes import Lane, Turn, lanes
+from workers.preview.again import base_moved
 from workers.report import Reporter
 from workers.signed import require_signed
 from workers.tip import believed_tip
@@ -109,6 +110,8 @@ class Reconciler:
         )
         outcomes = await self._reconcile_all(run, view, repository, affected, fetched, durations, advanced)
         retries = [outcome.retry_in for outcome in outcomes if outcome.retry_in is not None]
+        if tip != run.processed:
+            await base_moved(self._context, view.repository, view.ref, (one.application for one in outcomes))
         await self._context.queue.finish(run, retry_in=min(retries, default=None))
         return {
             "source": run.source,

@@ -26,7 +26,9 @@ def config(value: str) -> str:
 class Review:
     """A repository on the forge, an application that follows its main branch, and branches that are proposed."""
 
-    def __init__(self, folder: Path, name: str, forge: Gitea, kubeconfig: Path, redis: RedisServer) -> None:
+    def __init__(
+        self, folder: Path, name: str, forge: Gitea, kubeconfig: Path, redis: RedisServer, *, webhook: bool = True
+    ) -> None:
         self.name, self.forge = name, forge
         remote = forge.create_repository(name)
         self.work = WorkTree(folder / "work", remote.push_url)
@@ -37,7 +39,7 @@ class Review:
             "shop/login.yaml": SECRET.format("old-word"),
         }
         first = self.work.commit_and_push(files)
-        self.windlass = Windlass(folder / "windlass", redis.url, TOKEN=forge.token)
+        self.windlass = Windlass(folder / "windlass", redis.url, TOKEN=forge.token, WINDLASS_POLL="2")
         token = {"token": {"env": "TOKEN"}}
         self.windlass.write(
             repository(name, remote.clone_url, credentials=token, status=token, pullRequests=token),
@@ -45,7 +47,8 @@ class Review:
             application(name, repository=name, path="shop", cluster="production", namespace=name),
         )
         self.windlass.start()
-        forge.create_webhook(name, f"{self.windlass.url}/webhooks/{name}", self.windlass.secret)
+        if webhook:
+            forge.create_webhook(name, f"{self.windlass.url}/webhooks/{name}", self.windlass.secret)
         until(lambda: self.windlass.revision(name) == first, show=self.windlass.log)
 
     def propose(self, branch: str, files: dict[str, str | bytes | None]) -> int:
@@ -125,6 +128,20 @@ def test_what_the_cluster_would_refuse_fails_the_status_and_what_is_not_there_ye
     assert review.status(review.work.head)["status"] == "success"
 
 
+def test_a_push_to_the_base_has_those_compared_anew_that_touch_what_it_changed(review: Review) -> None:
+    touched = review.propose("touched", {"shop/parrot.yaml": config("squawk").replace("shop}", "parrot}")})
+    review.told(touched, "1 new")
+    review.propose("only-words", {"README.md": "words\n"})
+    words = review.work.head
+    review.status(words)
+    said = len(review.forge.statuses(review.name, words))
+    review.work.git("checkout", "-q", "-B", "main", "origin/main")
+    pushed = review.work.commit_and_push({"shop/parrot.yaml": config("hello").replace("shop}", "parrot}")})
+    until(lambda: review.windlass.revision(review.name) == pushed, show=review.windlass.log)
+    review.told(touched, "does not go together with its base")
+    assert len(review.forge.statuses(review.name, words)) == said
+
+
 def test_what_touches_no_application_is_told_nothing(review: Review) -> None:
     number = review.propose("words", {"README.md": "words\n"})
     assert review.status(review.work.head)["description"] == "nothing that is applied would change"
@@ -153,3 +170,20 @@ def test_a_fork_is_rendered_and_not_shown_the_cluster_until_somebody_read_that_c
     fork.commit({"shop/config.yaml": config("another")}, "not the one that was read")
     fork.git("push", "-q", "origin", "HEAD:evil")
     review.told(number, "It comes from a fork", "another")
+
+
+def test_a_pull_request_whose_webhook_never_arrived_is_found_by_the_poll(
+    parts_folder: Path, gitea: Gitea, kubeconfig: Path
+) -> None:
+    folder = parts_folder / "review-missed"
+    folder.mkdir()
+    with RedisServer(folder) as redis:
+        review = Review(folder, "review-missed", gitea, kubeconfig, redis, webhook=False)
+        try:
+            number = review.propose("greeting", {"shop/config.yaml": config("Ahoy there")})
+            review.told(number, "1 changed", "+  greeting: Ahoy there")
+            review.work.commit({"shop/config.yaml": config("Moin")}, "more")
+            review.work.git("push", "-q", "origin", "HEAD:greeting")
+            review.told(number, "+  greeting: Moin")
+        finally:
+            review.windlass.stop()

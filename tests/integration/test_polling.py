@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from tests.parts.git import WorkTree
 from tests.parts.git_http import GitHttp
-from tests.parts.windlass import application, cluster, repository
+from tests.parts.windlass import API_VERSION, application, cluster, repository
 from windlass.documents.directory import DocumentDirectory
 from windlass.documents.types import source_id
 from windlass.queue import LeaseKeeper, Mark, SourceQueue
@@ -136,6 +136,23 @@ async def test_a_lost_webhook_is_found_and_marks_its_source_without_a_hint(
     assert job[b"description"] == f"reconcile {MAIN} (poll {commit[:8]})".encode()
     assert await bench.redis.llen(f"windlass:source:{MAIN}:hints") == 0, "nobody has signed it"
     assert await bench.field(MAIN, "heard") == ""
+
+
+async def test_a_pipelines_lost_webhook_is_found_by_the_same_question(
+    bench: Bench, git_http: GitHttp, tmp_path: Path
+) -> None:
+    url, tree = shop(git_http, tmp_path)
+    tree.commit_and_push({"Dockerfile": "FROM scratch\n"})
+    pipeline = {
+        "apiVersion": API_VERSION,
+        "kind": "Pipeline",
+        "metadata": {"name": "web"},
+        "spec": {"source": {"repository": "shop"}, "image": "registry.example/shop/web"},
+    }
+    bench.write(repository("shop", url), pipeline)
+    bench.start()
+    await until(bench.jobs)
+    assert await bench.jobs() == ["pipeline_web-1"]
 
 
 async def test_a_tip_that_was_processed_or_marked_before_is_no_news(

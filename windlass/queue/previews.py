@@ -5,9 +5,28 @@ Level-triggered as all of them: one job waits, and looks at the pull request as 
 
 from __future__ import annotations
 
+import contextlib
+
+import msgspec
+from redis.asyncio import Redis
+
 from windlass.queue.sources import Mark
 
 _PREFIX = "preview_"
+KEPT_SECONDS = 30 * 86400
+"""What was told of a repository's pull requests is forgotten so long after the last of them was looked at."""
+
+
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an open pull request's plan was made of last, so that it is made anew when that changes.
+
+    ``base`` by its short name, ``head`` a commit; ``conflicts``: it can't be merged as it is.
+    """
+
+    base: str
+    head: str
+    applications: tuple[str, ...] = ()
+    conflicts: bool = False
 
 
 def preview_id(repository: str, number: int) -> str:
@@ -29,3 +48,29 @@ def mark(repository: str, number: int, reason: str) -> Mark:
 def approved_key(source: str) -> str:
     """Redis' key of the commit for which a maintainer allowed a look at the cluster, of a pull request from a fork."""
     return f"windlass:{source}:approved"
+
+
+def told_key(repository: str) -> str:
+    """Redis' hash of a repository's open pull requests: number -> `Told`."""
+    return f"windlass:previews:{repository}"
+
+
+async def remember(redis: Redis, repository: str, number: int, told: Told) -> None:
+    async with redis.pipeline(transaction=False) as pipeline:
+        pipeline.hset(told_key(repository), str(number), msgspec.json.encode(told).decode())
+        pipeline.expire(told_key(repository), KEPT_SECONDS)
+        await pipeline.execute()
+
+
+async def forget(redis: Redis, repository: str, number: int) -> None:
+    """It is closed, or merged."""
+    await redis.hdel(told_key(repository), str(number))
+
+
+async def remembered(redis: Redis, repository: str) -> dict[int, Told]:
+    """The pull requests that were open when they were looked at last. What nobody can read counts as not there."""
+    found: dict[int, Told] = {}
+    for number, told in (await redis.hgetall(told_key(repository))).items():
+        with contextlib.suppress(ValueError):
+            found[int(number)] = msgspec.json.decode(told, type=Told)
+    return found

@@ -17,7 +17,7 @@ from windlass.errors import PermanentError, WindlassError
 from windlass.forges import status as forge_status
 from windlass.forges.pulls import PullRequest, PullRequests
 from windlass.queue import Run
-from windlass.queue.previews import approved_key, parse_preview
+from windlass.queue.previews import Told, approved_key, forget, parse_preview, remember
 from workers.aiogit import GitRepository
 from workers.context import Context
 from workers.jobs import serve
@@ -54,6 +54,7 @@ class Previewer:
             outcome = await self._look(run, document, pulls, pull)
         else:
             repository = await self._context.repositories.get(document)
+            await forget(self._context.redis, document.name, number)
             for side in ("base", "head"):
                 repository.unpin(f"{run.source}-{side}")
             outcome = pull.state
@@ -68,6 +69,8 @@ class Previewer:
         return document, found[1]
 
     async def _look(self, run: Run, document: Repository, pulls: PullRequests, pull: PullRequest) -> str:
+        redis, known = self._context.redis, Told(pull.base, pull.commit, conflicts=True)
+        await remember(redis, document.name, pull.number, known)  # whatever comes of it, the next push may mend it
         await self._status(document, pull, "pending", "being looked at")
         repository = await self._context.repositories.get(document)
         try:
@@ -80,6 +83,10 @@ class Previewer:
         except WindlassError as error:
             await self._status(document, pull, "error", str(error))
             raise
+        names = tuple(application.name for application in applications)
+        await remember(
+            redis, document.name, pull.number, Told(pull.base, pull.commit, names, conflicts=bool(found.conflicts))
+        )
         if plans or live is False:
             text = words.comment(plans, found, live=live, more=len(applications) - len(told))
             await pulls.comment(pull, words.MARKER, text)

@@ -46,7 +46,7 @@ class Poller:
 
     def __init__(self, context: Context) -> None:
         self._context, self._interval = context, context.settings.poll_seconds
-        self._forge = ForgeAccess(context.secrets)
+        self._forge = ForgeAccess(context.secrets, context.secret_key)
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._gates: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))

@@ -99,7 +99,7 @@ async def _by_pull_request(settings: Settings, name: str, asked: str) -> int:
 
     logs.configure("warning", "console")
     async with working(settings) as context:
-        forge = ForgeAccess(context.secrets)
+        forge = ForgeAccess(context.secrets, context.secret_key)
         try:
             made = await propose_rollback(context, forge, application_of(context.catalog, settings, name), asked)
         finally:

@@ -42,7 +42,7 @@ class Sender:
 
     def __init__(self, context: Context) -> None:
         self._context, self._notices = context, Notices(context.redis)
-        self._outward, self._forge = Outward(), ForgeAccess(context.secrets)
+        self._outward, self._forge = Outward(), ForgeAccess(context.secrets, context.secret_key)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._pauses: dict[str, float] = {}
 

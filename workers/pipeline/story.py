@@ -47,7 +47,11 @@ class Pipelines:
     """The worker's function `build(job_id, source, generation, digest)`."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._forge, self._turns = context, ForgeAccess(context.secrets), asyncio.Semaphore(AT_ONCE)
+        self._context, self._forge, self._turns = (
+            context,
+            ForgeAccess(context.secrets, context.secret_key),
+            asyncio.Semaphore(AT_ONCE),
+        )
 
     async def close(self) -> None:
         await self._forge.close()

@@ -34,7 +34,7 @@ class Previewer:
     """The worker's function `preview(job_id, source, generation, digest)`."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._forge = context, ForgeAccess(context.secrets)
+        self._context, self._forge = context, ForgeAccess(context.secrets, context.secret_key)
 
     async def close(self) -> None:
         await self._forge.close()

@@ -16,8 +16,9 @@ SECONDS = 30.0
 class ForgeAccess:
     """Opened when first needed."""
 
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets, self._apps = secrets, GithubApps()
+    def __init__(self, secrets: Secrets, seal: bytes) -> None:
+        """``seal``: the installation's key, by which comments are known to be ours."""
+        self._secrets, self._seal, self._apps = secrets, seal, GithubApps()
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -46,7 +47,7 @@ class ForgeAccess:
         else:
             assert api.token is not None, "the documents' rules hold"
             token = self._secrets.resolve(api.token).decode(errors="replace")
-        return pull_requests(self.plain, document.spec.forge, place, Credential(token, api.username))
+        return pull_requests(self.plain, document.spec.forge, place, Credential(token, api.username, self._seal))
 
     async def close(self) -> None:
         if self._session is not None:

@@ -59,7 +59,7 @@ class Promoter:
     def __init__(self, context: Context, propose: Propose) -> None:
         self._context, self._propose = context, propose
         self._store = PromotionStore(context.redis)
-        self._gates, self._forge = Gates(context, self._store), ForgeAccess(context.secrets)
+        self._gates, self._forge = Gates(context, self._store), ForgeAccess(context.secrets, context.secret_key)
 
     async def close(self) -> None:
         await self._forge.close()

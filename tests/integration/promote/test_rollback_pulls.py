@@ -67,7 +67,7 @@ class Shop:
 
 @pytest.fixture
 async def shop(story: Story) -> AsyncIterator[Shop]:
-    forge = ForgeAccess(story.context.secrets)
+    forge = ForgeAccess(story.context.secrets, story.context.secret_key)
     yield Shop(story, forge)
     await forge.close()
 

@@ -99,6 +99,17 @@ class TestGithub:
         await pulls.comment(await pulls.get(7), "m", "new")
         assert forge.calls()[-1] == "PATCH /api/v3/repos/shop/manifests/issues/comments/4"
 
+    async def test_a_comment_that_is_anothers_to_change_is_left_and_ours_written(
+        self, github: tuple[Forge, PullRequests]
+    ) -> None:
+        forge, pulls = github
+        forge.says(f"GET {self.PULLS}/7", self.pull())
+        forge.says(f"GET {self.ISSUE}/comments", [{"id": 4, "body": f"not ours\n\n{hidden('m')}"}])
+        forge.says("PATCH /api/v3/repos/shop/manifests/issues/comments/4", {"message": "Forbidden"}, status=403)
+        forge.says(f"POST {self.ISSUE}/comments", {"id": 5})
+        await pulls.comment(await pulls.get(7), "m", "new")
+        assert forge.body(f"POST {self.ISSUE}/comments") == {"body": f"new\n\n{hidden('m')}"}
+
     async def test_github_merges_it_when_its_checks_pass(self, github: tuple[Forge, PullRequests]) -> None:
         forge, pulls = github
         forge.says(f"GET {self.PULLS}/7", self.pull())

@@ -12,7 +12,7 @@ import pytest
 from tests.parts.gitea import ADMIN, Gitea
 from tests.parts.waiting import until
 from windlass.errors import PermanentError
-from windlass.forges.pulls import Credential, Place, PullRequest, PullRequests, Wanted, pull_requests
+from windlass.forges.pulls import Credential, Place, PullRequest, PullRequests, Wanted, hidden, pull_requests
 from windlass.forges.pulls.model import newest
 
 pytestmark = pytest.mark.integration
@@ -24,7 +24,7 @@ class Forge:
     """A repository with a branch to propose, on the forge."""
 
     def __init__(self, gitea: Gitea, name: str, session: aiohttp.ClientSession) -> None:
-        self.gitea, self.path = gitea, f"/repos/{ADMIN}/{name}"
+        self.gitea, self.session, self.path = gitea, session, f"/repos/{ADMIN}/{name}"
         self.place = Place(gitea.create_repository(name).clone_url)
         self.pulls: PullRequests = pull_requests(session, "gitea", self.place, Credential(gitea.token))
         self.write("main", "README", "hello")
@@ -115,6 +115,19 @@ async def test_one_comment_is_written_and_then_changed(forge: Forge) -> None:
     await forge.pulls.comment(made, "windlass other", "another")
     said = forge.gitea.api("GET", f"{forge.path}/issues/{made.number}/comments")
     assert [one["body"].splitlines()[0] for one in said] == ["second", "another"]
+
+
+async def test_whoever_guesses_the_marker_or_copies_it_later_keeps_no_word_from_being_said(forge: Forge) -> None:
+    sealed = pull_requests(forge.session, "gitea", forge.place, Credential(forge.gitea.token, seal=b"k" * 32))
+    made, _ = await sealed.create(WANTED)
+    path = f"{forge.path}/issues/{made.number}/comments"
+    forge.gitea.api("POST", path, {"body": f"guessed\n\n{hidden('windlass plan')}"})
+    await sealed.comment(made, "windlass plan", "first")
+    copied = forge.gitea.api("GET", path)[1]["body"].replace("first", "copied")
+    forge.gitea.api("POST", path, {"body": copied})
+    await sealed.comment(made, "windlass plan", "second")
+    said = [one["body"].splitlines()[0] for one in forge.gitea.api("GET", path)]
+    assert said == ["guessed", "second", "copied"]
 
 
 async def test_a_closed_one_is_found_as_the_last_word(forge: Forge) -> None:

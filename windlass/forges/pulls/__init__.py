@@ -23,7 +23,6 @@ from windlass.forges.pulls.model import (
     PullRequests,
     Wanted,
     hidden,
-    marked,
 )
 
 FORGES: Final[dict[str, Callable[[aiohttp.ClientSession, Place, Credential], PullRequests]]] = {
@@ -46,7 +45,6 @@ __all__ = [
     "PullRequests",
     "Wanted",
     "hidden",
-    "marked",
     "pull_requests",
 ]
 

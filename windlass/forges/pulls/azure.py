@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from functools import partial
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -24,11 +25,11 @@ from windlass.forges.pulls.model import (
     Method,
     Place,
     PullRequest,
+    Said,
     Wanted,
-    hidden,
-    marked,
     named,
     newest,
+    say_once,
     short,
     tried,
 )
@@ -95,16 +96,21 @@ class Azure:
         return (await self._call("PATCH", f"{self._pulls}/{pull.number}?{VERSION}", change)).value
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
-        threads, body = f"{self._pulls}/{pull.number}/threads", f"{text}\n\n{hidden(marker)}"
-        for thread in (await self._call.get(f"{threads}?{VERSION}")).get("value", []):
-            first = (thread.get("comments") or [{}])[0]
-            if marked(named(first, "content"), marker) and not thread.get("isDeleted"):
-                if first["content"] != body:
-                    path = f"{threads}/{thread['id']}/comments/{first['id']}?{VERSION}"
-                    await self._call("PATCH", path, {"content": body})
-                return
+        sign = self._call.hidden(marker, pull)
+        threads, body = f"{self._pulls}/{pull.number}/threads", f"{text}\n\n{sign}"
+        firsts = [
+            (thread["id"], thread["comments"][0])
+            for thread in (await self._call.get(f"{threads}?{VERSION}")).get("value", [])
+            if thread.get("comments") and not thread.get("isDeleted")
+        ]
+        change = partial(self._call, "PATCH", body={"content": body})
+        there = [
+            Said(named(one, "content"), partial(change, path=f"{threads}/{thread}/comments/{one['id']}?{VERSION}"))
+            for thread, one in sorted(firsts, key=itemgetter(0))
+        ]
         comment = {"parentCommentId": 0, "content": body, "commentType": "text"}
-        await self._call("POST", f"{threads}?{VERSION}", {"comments": [comment], "status": "closed"})
+        thread = {"comments": [comment], "status": "closed"}
+        await say_once(there, sign, body, partial(self._call, "POST", f"{threads}?{VERSION}", thread))
 
     async def close(self, pull: PullRequest) -> None:
         await self._change(pull, {"status": "abandoned"})

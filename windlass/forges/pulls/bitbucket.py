@@ -7,6 +7,7 @@ API: developer.atlassian.com, Bitbucket Cloud REST API, "Pullrequests".
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -21,12 +22,12 @@ from windlass.forges.pulls.model import (
     Method,
     Place,
     PullRequest,
+    Said,
     Wanted,
     differ,
-    hidden,
-    marked,
     named,
     newest,
+    say_once,
 )
 from windlass.forges.status import bearer
 
@@ -87,15 +88,15 @@ class Bitbucket:
         await self._call("PUT", f"{self._pulls}/{pull.number}", change)
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
+        sign = self._call.hidden(marker, pull)
         comments = f"{self._pulls}/{pull.number}/comments"
-        body = {"content": {"raw": f"{text}\n\n{hidden(marker)}"}}
-        for value in await self._all(f"{comments}?pagelen=100"):
-            said = named(value, "content", "raw")
-            if marked(said, marker) and not value.get("deleted"):
-                if said != body["content"]["raw"]:
-                    await self._call("PUT", f"{comments}/{value['id']}", body)
-                return
-        await self._call("POST", comments, body)
+        body = {"content": {"raw": f"{text}\n\n{sign}"}}
+        there = [
+            Said(named(value, "content", "raw"), partial(self._call, "PUT", f"{comments}/{value['id']}", body))
+            for value in await self._all(f"{comments}?pagelen=100&sort=created_on")
+            if not value.get("deleted")
+        ]
+        await say_once(there, sign, body["content"]["raw"], partial(self._call, "POST", comments, body))
 
     async def close(self, pull: PullRequest) -> None:
         await self._call("POST", f"{self._pulls}/{pull.number}/decline")

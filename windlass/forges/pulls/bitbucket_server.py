@@ -6,6 +6,7 @@ API: developer.atlassian.com, Bitbucket Data Center REST API, "Pull Requests".
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -20,12 +21,12 @@ from windlass.forges.pulls.model import (
     Method,
     Place,
     PullRequest,
+    Said,
     Wanted,
     differ,
-    hidden,
-    marked,
     named,
     newest,
+    say_once,
 )
 from windlass.forges.status import bearer
 
@@ -88,16 +89,21 @@ class BitbucketServer:
         await self._call("PUT", f"{self._pulls}/{pull.number}", change)
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
+        sign = self._call.hidden(marker, pull)
         comments = f"{self._pulls}/{pull.number}/comments"
-        body = f"{text}\n\n{hidden(marker)}"
-        for activity in await self._all(f"{self._pulls}/{pull.number}/activities"):
-            value = activity.get("comment") if activity.get("action") == "COMMENTED" else None
-            if value and marked(named(value, "text"), marker):
-                if value["text"] != body:
-                    change = {"text": body, "version": value["version"]}
-                    await self._call("PUT", f"{comments}/{value['id']}", change)
-                return
-        await self._call("POST", comments, {"text": body})
+        body = f"{text}\n\n{sign}"
+        newest_first = await self._all(f"{self._pulls}/{pull.number}/activities")
+        values = [one["comment"] for one in reversed(newest_first) if one.get("action") == "COMMENTED"]
+        there = [
+            Said(
+                named(value, "text"),
+                partial(
+                    self._call, "PUT", f"{comments}/{value['id']}", {"text": body, "version": value.get("version")}
+                ),
+            )
+            for value in values
+        ]
+        await say_once(there, sign, body, partial(self._call, "POST", comments, {"text": body}))
 
     async def close(self, pull: PullRequest) -> None:
         version = (await self.get(pull.number)).extra["version"]

@@ -20,12 +20,12 @@ from windlass.forges.pulls.model import (
     Method,
     Place,
     PullRequest,
+    Said,
     Wanted,
     differ,
-    hidden,
-    marked,
     named,
     newest,
+    say_once,
     tried,
 )
 
@@ -99,14 +99,15 @@ class Gitea:
         await self._call("PATCH", f"{self._repository}/pulls/{pull.number}", {"title": title, "body": body})
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
+        sign = self._call.hidden(marker, pull)
         comments = f"{self._repository}/issues/{pull.number}/comments"
-        body = {"body": f"{text}\n\n{hidden(marker)}"}
-        for value in await self._call.get(comments) or []:
-            if marked(named(value, "body"), marker):
-                if value["body"] != body["body"]:
-                    await self._call("PATCH", f"{self._repository}/issues/comments/{value['id']}", body)
-                return
-        await self._call("POST", comments, body)
+        body = {"body": f"{text}\n\n{sign}"}
+        change = partial(self._call, "PATCH", body=body)
+        there = [
+            Said(named(value, "body"), partial(change, path=f"{self._repository}/issues/comments/{value['id']}"))
+            for value in await self._call.get(comments) or []
+        ]
+        await say_once(there, sign, body["body"], partial(self._call, "POST", comments, body))
 
     async def close(self, pull: PullRequest) -> None:
         await self._call("PATCH", f"{self._repository}/pulls/{pull.number}", {"state": "closed"})

@@ -14,25 +14,23 @@ import aiohttp
 
 from windlass.forges.calls import RefusedError
 from windlass.forges.pulls.model import (
-    MOST_PAGES,
     Caller,
     Credential,
     Merged,
     Method,
     Place,
     PullRequest,
+    Said,
     Wanted,
     differ,
-    hidden,
-    marked,
     named,
     newest,
+    say_once,
     tried,
 )
 from windlass.forges.status import bearer
 
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-PAGE = 100
 READY = frozenset({"clean", "has_hooks"})
 AUTO_MERGE = """mutation($pull: ID!, $method: PullRequestMergeMethod!, $head: GitObjectID!) {
   enablePullRequestAutoMerge(input: {pullRequestId: $pull, mergeMethod: $method, expectedHeadOid: $head}) {
@@ -54,13 +52,7 @@ class Github:
         self._graphql = f"{api.removesuffix('/v3')}/graphql"
 
     async def open(self) -> list[PullRequest]:
-        found: list[PullRequest] = []
-        for page in range(1, MOST_PAGES + 1):
-            values = await self._call.get(f"{self._repository}/pulls?state=open&per_page={PAGE}&page={page}") or []
-            found += map(_pull, values)
-            if len(values) < PAGE:
-                break
-        return found
+        return [_pull(value) for value in await self._call.pages(f"{self._repository}/pulls?state=open")]
 
     async def find(self, head: str, base: str) -> PullRequest | None:
         query = f"head={self._owner}:{quote(head, safe='')}&base={quote(base, safe='')}"
@@ -94,18 +86,15 @@ class Github:
         await self._call("PATCH", f"{self._repository}/pulls/{pull.number}", {"title": title, "body": body})
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
+        sign = self._call.hidden(marker, pull)
         comments = f"{self._repository}/issues/{pull.number}/comments"
-        body = {"body": f"{text}\n\n{hidden(marker)}"}
-        for page in range(1, MOST_PAGES + 1):
-            values = await self._call.get(f"{comments}?per_page={PAGE}&page={page}") or []
-            for value in values:
-                if marked(named(value, "body"), marker):
-                    if value["body"] != body["body"]:
-                        await self._call("PATCH", f"{self._repository}/issues/comments/{value['id']}", body)
-                    return
-            if len(values) < PAGE:
-                break
-        await self._call("POST", comments, body)
+        body = {"body": f"{text}\n\n{sign}"}
+        change = partial(self._call, "PATCH", body=body)
+        there = [
+            Said(named(value, "body"), partial(change, path=f"{self._repository}/issues/comments/{value['id']}"))
+            for value in await self._call.pages(comments)
+        ]
+        await say_once(there, sign, body["body"], partial(self._call, "POST", comments, body))
 
     async def close(self, pull: PullRequest) -> None:
         await self._call("PATCH", f"{self._repository}/pulls/{pull.number}", {"state": "closed"})

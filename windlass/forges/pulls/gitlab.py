@@ -5,6 +5,7 @@ API: docs.gitlab.com, "Merge requests API", "Notes API", "Users API".
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -12,23 +13,20 @@ import aiohttp
 
 from windlass.forges.calls import RefusedError
 from windlass.forges.pulls.model import (
-    MOST_PAGES,
     Caller,
     Credential,
     Merged,
     Method,
     Place,
     PullRequest,
+    Said,
     Wanted,
     differ,
-    hidden,
-    marked,
     named,
     newest,
+    say_once,
 )
 from windlass.forges.status import bearer
-
-PAGE = 100
 
 
 class Gitlab:
@@ -38,13 +36,7 @@ class Gitlab:
         self._requests = f"/projects/{quote(place.address.path, safe='')}/merge_requests"
 
     async def open(self) -> list[PullRequest]:
-        found: list[PullRequest] = []
-        for page in range(1, MOST_PAGES + 1):
-            values = await self._call.get(f"{self._requests}?state=opened&per_page={PAGE}&page={page}") or []
-            found += map(_pull, values)
-            if len(values) < PAGE:
-                break
-        return found
+        return [_pull(value) for value in await self._call.pages(f"{self._requests}?state=opened")]
 
     async def find(self, head: str, base: str) -> PullRequest | None:
         query = f"source_branch={quote(head, safe='')}&target_branch={quote(base, safe='')}"
@@ -82,17 +74,13 @@ class Gitlab:
         await self._call("PUT", f"{self._requests}/{pull.number}", {"title": title, "description": body})
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
-        notes, body = f"{self._requests}/{pull.number}/notes", {"body": f"{text}\n\n{hidden(marker)}"}
-        for page in range(1, MOST_PAGES + 1):
-            values = await self._call.get(f"{notes}?per_page={PAGE}&page={page}") or []
-            for value in values:
-                if marked(named(value, "body"), marker):
-                    if value["body"] != body["body"]:
-                        await self._call("PUT", f"{notes}/{value['id']}", body)
-                    return
-            if len(values) < PAGE:
-                break
-        await self._call("POST", notes, body)
+        sign = self._call.hidden(marker, pull)
+        notes, body = f"{self._requests}/{pull.number}/notes", {"body": f"{text}\n\n{sign}"}
+        there = [
+            Said(named(value, "body"), partial(self._call, "PUT", f"{notes}/{value['id']}", body))
+            for value in await self._call.pages(f"{notes}?sort=asc")
+        ]
+        await say_once(there, sign, body["body"], partial(self._call, "POST", notes, body))
 
     async def close(self, pull: PullRequest) -> None:
         await self._call("PUT", f"{self._requests}/{pull.number}", {"state_event": "close"})

@@ -6,6 +6,8 @@ label, reviewer or assignee that the forge refuses is told, and fails nothing.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
@@ -15,14 +17,16 @@ import msgspec
 
 from windlass.errors import PermanentError, WindlassError
 from windlass.forges.address import Address, repository_address
-from windlass.forges.calls import Answer, call
+from windlass.forges.calls import Answer, RefusedError, call
 
 State = Literal["open", "merged", "closed"]
 Method = Literal["merge", "squash", "rebase"]
 Merged = Literal["merged", "scheduled", "waiting"]
 """``scheduled``: the forge does it when its checks pass; ``waiting``: it can't, ask again."""
 LABEL_COLOUR = "#1f6feb"
-MOST_PAGES = 20
+MOST_PAGES, PAGE = 20, 100
+NOT_OURS = (401, 403, 404)
+"""How forges answer who would change somebody else's comment."""
 
 
 class PullRequest(msgspec.Struct, frozen=True):
@@ -91,10 +95,14 @@ class Place(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """How to call: the token, which appears in no error, and a user name where the token is a password."""
+    """How to call: the token, which appears in no error, and a user name where the token is a password.
+
+    ``seal``: the key of the markers of comments, so that nobody could have written one before us.
+    """
 
     token: str
     username: str | None = None
+    seal: bytes = b""
 
 
 class Caller:
@@ -104,6 +112,7 @@ class Caller:
         self, session: aiohttp.ClientSession, base: str, headers: Mapping[str, str], credential: Credential
     ) -> None:
         self._session, self._base, self._headers, self._secrets = session, base, headers, (credential.token,)
+        self._seal = credential.seal
 
     async def __call__(self, method: str, path: str, body: Any = None, *, expected: Iterable[int] = ()) -> Answer:
         """Call ``path`` below the API's address, or an absolute URL."""
@@ -120,6 +129,23 @@ class Caller:
 
     async def get(self, path: str) -> Any:
         return (await self("GET", path)).value
+
+    def hidden(self, marker: str, pull: PullRequest) -> str:
+        """The `hidden` marker for a comment on ``pull``."""
+        if not self._seal:
+            return hidden(marker)
+        place = f"{marker}\n{self._base}\n{pull.url}".encode()
+        return hidden(f"{marker} {hmac.new(self._seal, place, hashlib.sha256).hexdigest()[:16]}")
+
+    async def pages(self, path: str) -> list[Any]:
+        """A list, page by page, as GitHub and GitLab number them; at most `MOST_PAGES` of them."""
+        found: list[Any] = []
+        for page in range(1, MOST_PAGES + 1):
+            values = await self.get(f"{path}{'&' if '?' in path else '?'}per_page={PAGE}&page={page}") or []
+            found += values
+            if len(values) < PAGE:
+                break
+        return found
 
 
 class PullRequests(Protocol):
@@ -144,7 +170,7 @@ class PullRequests(Protocol):
         """Say something else."""
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
-        """Say ``text`` in one comment, known again by its hidden ``marker``: written once, then changed."""
+        """Say ``text`` in one comment, known again by its hidden ``marker``: written once, then changed (`say_once`)."""
 
     async def close(self, pull: PullRequest) -> None:
         """Close it without merging it."""
@@ -158,8 +184,34 @@ def hidden(marker: str) -> str:
     return f"[//]: # ({marker})"
 
 
-def marked(text: str, marker: str) -> bool:
-    return hidden(marker) in text
+class Said(NamedTuple):
+    """A comment that is there: its text, and how to say something else in it."""
+
+    text: str
+    change: Callable[[], Awaitable[object]]
+
+
+async def say_once(there: Iterable[Said], marker: str, text: str, write: Callable[[], Awaitable[object]]) -> None:
+    """Say ``text``, which ends with the hidden ``marker``, in the oldest comment that has it and is ours to change.
+
+    ``there``: the comments, oldest first; ``write`` adds one, if none is ours. Who copies our marker comes later; and what
+    another account said, as ours before its token was changed, isn't ours to change.
+
+    :raises RefusedError: for another reason than whose comment it is.
+    """
+    for one in there:
+        if marker not in one.text:
+            continue
+        if one.text == text:
+            return
+        try:
+            await one.change()
+        except RefusedError as error:
+            if error.status not in NOT_OURS:
+                raise
+        else:
+            return
+    await write()
 
 
 def newest(pulls: Iterable[PullRequest]) -> PullRequest | None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.errors import PermanentError
+from workers.addresses import allowed
 from workers.notify.formats import Request
-from workers.notify.outward import Outward, allowed
+from workers.notify.outward import Outward
 
 EMPTY = Request({}, b"")
 

@@ -1,7 +1,8 @@
 """A promotion's own checks: a page that must answer, or a program that must succeed, for this very image.
 
-What must hold: a document names a program by its name only, among those that whoever runs the worker put into one folder; it
-gets the image by its environment, no shell, no credential of the worker, and so long; its output goes nowhere.
+What must hold: a page may be one of the cluster's own, but not a cloud's metadata (`workers.addresses`), and no redirect leads
+on. A document names a program by its name only, among those that whoever runs the worker put into one folder; it gets the
+image by its environment, no shell, no credential of the worker, and so long; its output goes nowhere.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ import tempfile
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from windlass.documents import ordering
 from windlass.documents.promotion import Check, Promotion
-from windlass.errors import WindlassError
 from windlass.queue.promotions import Image
+from workers.addresses import REFUSED, connector, judge, refused
 from workers.aiogit.errors import GitTimeoutError
 from workers.aiogit.gitcli import run_program
 
 ANSWER_SECONDS, PROGRAM_SECONDS = 10.0, 30.0
+
+
+def session() -> aiohttp.ClientSession:
+    """For the pages of checks: no cookies, no proxy, and only addresses that may be asked."""
+    return aiohttp.ClientSession(
+        connector=connector(private=True), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
 
 
 async def unmet(
@@ -42,10 +51,11 @@ def _seconds(check: Check, usual: float) -> float:
 
 async def _answered(session: aiohttp.ClientSession, url: str, seconds: float) -> str:
     try:
+        judge(URL(url).host or "", private=True)
         async with session.get(url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
             return str(answer.status)
-    except (aiohttp.ClientError, TimeoutError, OSError, WindlassError) as error:
-        return type(error).__name__
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return REFUSED if refused(error) else type(error).__name__
 
 
 async def _ran(program: Path, check: Check, environment: dict[str, str]) -> str:

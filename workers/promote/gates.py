@@ -16,7 +16,7 @@ from windlass.state import read_state
 from workers.context import Context
 from workers.dependencies import healthy
 from workers.promote.aftermath import contains, located
-from workers.promote.checks import unmet
+from workers.promote.checks import session, unmet
 from workers.promote.state import PromotionState, PromotionStore
 
 
@@ -25,15 +25,22 @@ class Gates:
 
     def __init__(self, context: Context, store: PromotionStore) -> None:
         self._context, self._store = context, store
+        self._session: aiohttp.ClientSession | None = None
 
-    async def unmet(self, session: aiohttp.ClientSession, view: PromotionView, image: Image) -> str:
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def unmet(self, view: PromotionView, image: Image) -> str:
         """The first of after and checks that doesn't hold now, in words; "" if all do."""
         gates = view.promotion.spec.gates
         for after in gates.after:
             if missing := await self._after(after, image):
                 return missing
         for check in gates.checks:
-            if missing := await unmet(session, check, view.promotion, image, self._context.settings.checks):
+            if self._session is None:
+                self._session = session()
+            if missing := await unmet(self._session, check, view.promotion, image, self._context.settings.checks):
                 return missing
         return ""
 

@@ -63,6 +63,7 @@ class Promoter:
 
     async def close(self) -> None:
         await self._forge.close()
+        await self._gates.close()
 
     async def promote(self, job_id: str, source: str, generation: int, digest: str) -> dict[str, Any]:
         """Bring the promotion as far as it can go now; answers with a summary for the job's result."""
@@ -153,7 +154,7 @@ class Promoter:
         if view.promotion.spec.pin == "digest" and not image.digest:
             why = f"{image.tag} has no digest: its sender names none, and the promotion pins digests"
             return Step(msgspec.structs.replace(state, why=why))
-        why = await self._gates.unmet(self._forge.plain, view, image)
+        why = await self._gates.unmet(view, image)
         if why:
             return Step(msgspec.structs.replace(state, why=why, passed=0.0), GATE_SECONDS)
         state = msgspec.structs.replace(state, passed=state.passed or now, why="")

@@ -387,6 +387,13 @@ async def test_an_http_check_must_answer_as_asked(story: Story) -> None:
     assert (await story.look()).phase == "Proposed"
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]"])
+async def test_no_check_reaches_a_clouds_metadata(story: Story, host: str) -> None:
+    story.document(gates={"checks": [{"url": f"http://{host}/latest/meta-data"}]})
+    await story.publish("1.4.2")
+    assert (await story.work()).why.endswith("(now the address is one that nothing may be asked of)")
+
+
 async def test_a_pinned_digest_is_waited_for(story: Story) -> None:
     story.document(pin="digest")
     await story.publish("1.4.2")

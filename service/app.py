@@ -11,7 +11,6 @@ import contextlib
 import logging
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -32,6 +31,7 @@ from service.webhooks import Queue, Webhooks
 from windlass.errors import WindlassError
 from windlass.exposed import exposed
 from windlass.feed import documents_of, secrets_of_senders
+from windlass.listening import listener
 from windlass.queue import SourceQueue
 from windlass.queue.connections import connect_async
 from windlass.secrets import Secrets
@@ -95,10 +95,10 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     library = logging.getLogger("aiohttp.server")
     library.addFilter(_in_one_line)
     try:
-        listener = _listener(host, port)
-        site = web.SockSite(runner, listener, backlog=BACKLOG)
+        bound = listener(host, port, receive_buffer=RECEIVE_BUFFER)
+        site = web.SockSite(runner, bound, backlog=BACKLOG)
         await site.start()
-        yield int(listener.getsockname()[1])
+        yield int(bound.getsockname()[1])
         await site.stop()
         await _drained(app[RECEIVER])
     finally:
@@ -120,28 +120,6 @@ async def _drained(receiver: Receiver) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await receiver.idle()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """A listening socket whose connections buffer little.
-
-    :raises WindlassError: the address can't be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise WindlassError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
-    return listener
 
 
 def connect_redis(url: str) -> Redis:

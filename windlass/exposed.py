@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from windlass.errors import WindlassError
+from windlass.listening import listener
 from windlass.metrics import REGISTRY
 
 log = structlog.get_logger(__name__)
@@ -48,11 +49,11 @@ async def exposed(host: str, port: int | None, *, refresh: Refresh = _nothing) -
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
         try:
-            await site.start()
-        except OSError as error:
-            raise WindlassError(f"can't listen on {host}:{port} for metrics: {error.strerror or error}") from None
+            bound = listener(host, port)
+        except WindlassError as error:
+            raise WindlassError(f"metrics: {error}") from None
+        await web.SockSite(runner, bound).start()
         log.info("metrics.exposed", host=host, port=runner.addresses[0][1])
         yield
     finally:

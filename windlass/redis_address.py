@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 SENTINEL_PORT = 26379
 EXPECTED = "expected host:port, the port a number to 65535"
 EXPECTED_SENTINELS = "expected redis+sentinel://host:26379,host2:26379/mymaster/0"
 
+_WHOLE = re.compile(r"(?P<scheme>[a-z+]+)://((?P<login>[^/?]*)@)?(?P<rest>.*)\Z", re.DOTALL)
 _NODE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?\Z")
 _MASTER = re.compile(r"/(?P<master>[A-Za-z0-9._-]+)(/(?P<database>\d{0,5}))?/?\Z")
 
@@ -32,6 +33,23 @@ class Sentinels(NamedTuple):
     server: str  # redis://user:password@sentinel/0?options
     username: str | None
     password: str | None
+
+
+def completed(url: str, *, password: str = "", ca_file: str = "") -> str:
+    """``url`` with the password and the authorities' certificates that are said beside it, where it names none itself.
+
+    :param password: as it is, of any characters.
+    :param ca_file: for TLS; an address without it stays as it is.
+    """
+    match = _WHOLE.match(url)
+    if match is None:
+        return url
+    login, rest = match["login"] or "", match["rest"]
+    if password and ":" not in login:
+        login = f"{login}:{quote(password, safe='')}"
+    if ca_file and match["scheme"].startswith("rediss") and "ssl_ca_certs=" not in rest:
+        rest += f"{'&' if '?' in rest else '?'}{urlencode({'ssl_ca_certs': ca_file})}"
+    return f"{match['scheme']}://{login}{'@' if login else ''}{rest}"
 
 
 def sentinels(url: str) -> Sentinels | None:

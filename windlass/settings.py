@@ -17,7 +17,7 @@ import msgspec
 from windlass.documents.accounts import EXPECTED, valid_account
 from windlass.documents.syntax import valid_label
 from windlass.errors import WindlassError
-from windlass.redis_address import AddressError, sentinels
+from windlass.redis_address import AddressError, completed, sentinels
 
 
 class Variable(NamedTuple):
@@ -32,6 +32,8 @@ TABLE = (
         "",
         "the Redis of service and workers; `windlass up` starts one if it is not set, and tells the other commands where",
     ),
+    Variable("REDIS_PASSWORD", "", "its password, of any characters, where REDIS_URL names none"),
+    Variable("REDIS_CA_FILE", "", "the certificates of its authority, for `rediss://` and `rediss+sentinel://`"),
     Variable("WINDLASS_DOCUMENTS", "documents", "the directory of Repository, Cluster and Application documents"),
     Variable(
         "WINDLASS_DATA",
@@ -307,7 +309,7 @@ class _Reader:
             _ = sentinels(text) if text else None
         except AddressError as error:
             raise WindlassError(f"{name}: {error}") from None
-        return text or None
+        return completed(text, password=self.text("REDIS_PASSWORD"), ca_file=self.text("REDIS_CA_FILE")) or None
 
     def path(self, name: str) -> Path:
         """A path; an account without a home (a container's) has its data where a system's services have it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.connection import parse_url
 
-from windlass.redis_address import AddressError, Sentinels, sentinels
+from windlass.redis_address import AddressError, Sentinels, completed, sentinels
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,33 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
             sentinels(url)
         except AddressError as error:
             assert "expected" in str(error)  # noqa: PT017 - either is right
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("redis://host:6379/0", "redis://:p%40%2F%25@host:6379/0"),
+        ("redis://user@host", "redis://user:p%40%2F%25@host"),
+        ("redis://user:own@host/1", "redis://user:own@host/1"),
+        ("rediss://host/0?db=2", "rediss://:p%40%2F%25@host/0?db=2&ssl_ca_certs=%2Fca.crt"),
+        ("rediss://host?ssl_ca_certs=/b", "rediss://:p%40%2F%25@host?ssl_ca_certs=/b"),
+        ("rediss+sentinel://a,b:1/main", "rediss+sentinel://:p%40%2F%25@a,b:1/main?ssl_ca_certs=%2Fca.crt"),
+        ("unix:///run/redis.sock", "unix://:p%40%2F%25@/run/redis.sock"),
+    ],
+)
+def test_password_and_authority_are_completed_where_the_address_names_none(url: str, whole: str) -> None:
+    assert completed(url, password="p@/%", ca_file="/ca.crt") == whole
+
+
+def test_nothing_said_beside_an_address_leaves_it_as_it_is() -> None:
+    for url in ("", "redis://host", "rediss://a:b@host/0?x=y", "no address"):
+        assert completed(url) == url
+
+
+@given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs", "Cc"])))
+def test_any_password_arrives_as_it_is(password: str) -> None:
+    for url in ("redis://host:6379/0", "rediss+sentinel://host,host2/main/0"):
+        whole = completed(url, password=password)
+        found = sentinels(whole)
+        parsed = parse_url(whole if found is None else found.server)
+        assert parsed["password"] == password

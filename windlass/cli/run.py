@@ -79,6 +79,7 @@ def dashboard(host: str, port: int, prefix: str) -> None:
     """Serve rq-dashboard for the queue, for those who know WINDLASS_DASHBOARD_USERNAME and _PASSWORD."""
     import waitress
 
+    from windlass.listening import listener
     from windlass.queue.dashboard import make_dashboard_app
 
     settings = load_settings()
@@ -89,10 +90,7 @@ def dashboard(host: str, port: int, prefix: str) -> None:
     if prefix and not (prefix.startswith("/") and prefix.strip("/")):
         raise WindlassError(f"--prefix {prefix}: expected a path, as /queues")
     app = make_dashboard_app(_need_redis(settings.redis_url), login=settings.dashboard_login, prefix=prefix.rstrip("/"))
-    try:
-        waitress.serve(app, host=host, port=port, threads=4, ident="")
-    except (OSError, ValueError) as error:  # the latter for a name that isn't one
-        raise WindlassError(f"can't listen on {host}:{port}: {error}") from None
+    waitress.serve(app, sockets=[listener(host, port)], threads=4, ident="")
 
 
 def _need_redis(url: str | None) -> str:

@@ -106,6 +106,7 @@ async def run_all(settings: Settings) -> int:
             embedded = settings.redis_url is None
             if embedded:
                 processes["redis"], environment["REDIS_URL"] = await start_redis(directory)
+                environment.pop("REDIS_PASSWORD", None)  # another one's
                 file = stack.enter_context(announced(settings, environment["REDIS_URL"]))
             dashboard_port = free_port()
             commands = {

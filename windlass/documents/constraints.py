@@ -16,7 +16,8 @@ from windlass.documents.forge_api import GithubApp, PullRequestApi
 from windlass.documents.health import HealthRule
 from windlass.documents.ignoring import IgnoreRule
 from windlass.documents.notification import LONGEST_TEMPLATE, NotificationSpec, To
-from windlass.documents.promotion import LONGEST_ARGUMENT, Check, Gates, PromotionSpec
+from windlass.documents.pipeline import PipelineSource, PipelineSpec
+from windlass.documents.promotion import IMAGE, LONGEST_ARGUMENT, Check, Gates, PromotionSpec
 from windlass.documents.registry import RegistrySpec
 from windlass.documents.rendering import ChartSource, HelmOptions, KustomizeImage, SopsOptions
 from windlass.documents.status import Condition, ResourceStatus
@@ -41,6 +42,8 @@ _SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$
 _HTTP = {"pattern": "^https?://[^@?#]+$", "maxLength": syntax.LONGEST_URL}
 _FOLDER = {"maxLength": syntax.LONGEST_PATH, "pattern": r"^([^/\\]+(/[^/\\]+)*)?$"}
 _REF = {"minLength": 1, "maxLength": syntax.LONGEST_REF}
+_DURATION = {"pattern": "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$", "minLength": 2}
+_IMAGE = {"pattern": f"^{IMAGE.pattern.removesuffix(chr(92) + 'Z')}$"}
 
 
 class Rule(NamedTuple):
@@ -129,6 +132,12 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     PromotionSpec: (
         Rule("!has(self.policy.range) || self.policy.order == 'semver'", "policy.range goes with order: semver only"),
     ),
+    PipelineSpec: (
+        Rule(
+            "!has(self.arguments) || self.arguments.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
+            "arguments: expected names of letters, digits and underscores",
+        ),
+    ),
     RegistrySpec: (
         Rule(
             f"{some_of('secrets')} || has(self.poll)",
@@ -169,7 +178,7 @@ FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
     },
     Sync: {
         "ignore": {"maxItems": ignoring.MOST},
-        "timeout": {"pattern": "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$", "minLength": 2},
+        "timeout": _DURATION,
     },
     IgnoreRule: {
         "jsonPointers": {"maxItems": ignoring.MOST},
@@ -186,6 +195,15 @@ FIELDS: Mapping[type, Mapping[str, Mapping[str, Any]]] = {
         "url": _HTTP,
         "status": {"minimum": 100, "maximum": 599},
         "command": {"maxItems": 100, "items": {"type": "string", "maxLength": LONGEST_ARGUMENT}},
+    },
+    PromotionSpec: {"image": _IMAGE},
+    PipelineSource: {"repository": {"pattern": _LABEL}, "branch": _REF},
+    PipelineSpec: {
+        "image": _IMAGE,
+        "context": _FOLDER,
+        "dockerfile": _FOLDER,
+        "platform": {"pattern": "^([a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?)?$"},
+        "timeout": _DURATION,
     },
     NotificationSpec: {"events": {"minItems": 1}, "template": {"maxLength": LONGEST_TEMPLATE}},
     RegistrySpec: {"images": {"minItems": 1}, "secrets": {"maxItems": 100}, "api": _HTTP},

@@ -56,6 +56,14 @@ COLUMNS = {
         READY,
         Column("Message", ".status.message", 1),
     ),
+    "Registry": (Column("Type", ".spec.type"), READY, WHY),
+    "Pipeline": (
+        Column("Image", ".spec.image"),
+        Column("Repository", ".spec.source.repository"),
+        Column("Branch", ".spec.source.branch", 1),
+        READY,
+        WHY,
+    ),
 }
 
 

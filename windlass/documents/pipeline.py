@@ -64,6 +64,8 @@ def violations(spec: PipelineSpec) -> Iterator[tuple[Path, str]]:
 
 
 def _places(spec: PipelineSpec) -> Iterator[tuple[Path, str]]:
+    if not syntax.valid_label(spec.source.repository):
+        yield ("source", "repository"), "expected the name of a Repository"
     if not syntax.valid_ref(spec.source.branch):
         yield ("source", "branch"), "not a valid name of a Git ref (git check-ref-format)"
     named: list[tuple[Path, str]] = [(("source", "paths", i), path) for i, path in enumerate(spec.source.paths)]

@@ -94,19 +94,36 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* A password stands beside its address: whatever characters it has. */}}
 {{- define "windlass.redisEnv" -}}
 {{- if .Values.redis.embedded.enabled }}
+- name: REDIS_URL
+  value: redis://{{ include "windlass.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0
 - name: REDIS_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ include "windlass.redisSecret" . }}, key: password}}
+{{- else }}
+{{- with .Values.redis.external }}
+{{- if .url }}
 - name: REDIS_URL
-  value: redis://:$(REDIS_PASSWORD)@{{ include "windlass.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0
-{{- else if .Values.redis.external.existingSecret }}
-- name: REDIS_URL
-  valueFrom: {secretKeyRef: {name: {{ .Values.redis.external.existingSecret }}, key: url}}
+  value: {{ .url | quote }}
+{{- if .existingSecret }}
+- name: REDIS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: password}}
+{{- end }}
 {{- else }}
 - name: REDIS_URL
-  value: {{ required "redis.external: url or existingSecret is needed with redis.embedded.enabled: false" .Values.redis.external.url | quote }}
+  valueFrom: {secretKeyRef: {name: {{ required "redis.external: url or existingSecret is needed with redis.embedded.enabled: false" .existingSecret }}, key: url}}
 {{- end }}
+{{- if .caSecret }}
+- {name: REDIS_CA_FILE, value: /etc/windlass/redis/ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* OpenShift gives pods users and groups of its own, and takes no others. */}}
+{{- define "windlass.openshift" -}}
+{{- if or .Values.route.enabled (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}true{{ end }}
 {{- end }}
 
 {{/*

@@ -75,6 +75,26 @@ VALID: dict[str, tuple[str, dict[str, Any]]] = {
             "gates": {"checks": [{"url": "https://shop.example/"}, {"command": ["smoke", "--quick"]}]},
         },
     ),
+    "the smallest pipeline": (
+        "Pipeline",
+        {"source": {"repository": "shop"}, "image": "registry.example:5000/shop/web"},
+    ),
+    "a pipeline that says everything": (
+        "Pipeline",
+        {
+            "source": {"repository": "shop", "branch": "release/1.x", "paths": ["web", "go.mod"]},
+            "image": "shop/web__x",
+            "context": "web",
+            "dockerfile": "web/Dockerfile.prod",
+            "target": "final",
+            "platform": "linux/arm/v7",
+            "arguments": {"VERSION": "1", "_x9": ""},
+            "credentials": SECRET,
+            "insecure": True,
+            "trusted": True,
+            "timeout": "1h30m",
+        },
+    ),
     "a notification": (
         "Notification",
         {"to": {"webhook": {"url": SECRET, "key": SECRET, "private": True}}, "events": ["healthy", "drift"]},
@@ -154,6 +174,27 @@ WRONG: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         "exactly one of slack",
     ),
     "an unknown event": (("Notification", {"to": {"slack": {"url": SECRET}}, "events": ["healed"]}), "events"),
+    "a promotion of a tag": (("Promotion", {"image": "a/b:v1", "target": {"repository": "shop"}}), "image"),
+    **{
+        f"a pipeline with {what}": (
+            ("Pipeline", {"source": {"repository": "shop"}, "image": "a.b/web", **spec}),
+            said,
+        )
+        for what, spec, said in (
+            ("a tag", {"image": "a.b/web:v1"}, "spec.image"),
+            ("a digest", {"image": "a.b/web@sha256:" + "0" * 64}, "spec.image"),
+            ("no image's name", {"image": "A.B/Web"}, "spec.image"),
+            ("a branch of no name", {"source": {"repository": "shop", "branch": ""}}, "spec.source.branch"),
+            ("a repository's address", {"source": {"repository": "https://git.example/a"}}, "spec.source.repository"),
+            ("a context elsewhere", {"context": "/etc"}, "spec.context"),
+            ("a Dockerfile elsewhere", {"dockerfile": "a//b"}, "spec.dockerfile"),
+            ("half a platform", {"platform": "linux"}, "spec.platform"),
+            ("an argument of no name", {"arguments": {"a-b": "1"}}, "letters, digits and underscores"),
+            ("a time in words", {"timeout": "soon"}, "spec.timeout"),
+            ("a token of the environment", {"credentials": {"env": "TOKEN"}}, "credentials"),
+            ("a misspelt field", {"trust": True}, "trust"),
+        )
+    },
     "a registry that nobody signs": (
         ("Registry", {"type": "ci", "images": ["a.b/*"], "secrets": []}),
         "at least one secret",
@@ -222,3 +263,12 @@ def test_kubectl_shows_revision_sync_health_and_age(defined: ControlPlane, names
     shown = [one["name"] for one in table["columnDefinitions"] if one["priority"] == 0]
     assert shown == ["Name", "Revision", "Sync", "Health", "Age"]
     assert table["rows"][0]["cells"][:4] == ["shop", COMMIT, "Synced", "Healthy"]
+
+
+def test_kubectl_shows_what_a_pipeline_builds(defined: ControlPlane, namespace: str) -> None:
+    kind, spec = VALID["the smallest pipeline"]
+    defined.request("POST", place(namespace, kind), resource(kind, "web", spec))
+    table: Any = defined.table(place(namespace, kind))
+    shown = [one["name"] for one in table["columnDefinitions"] if one["priority"] == 0]
+    assert shown == ["Name", "Image", "Repository", "Ready", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["web", spec["image"], "shop"]

@@ -139,7 +139,7 @@ class Promoter:
         promotion = view.promotion
         found: PullRequest | None
         if words.is_per_image(promotion):
-            mine = [pull for pull in await pulls.open() if words.proposed(promotion.name, pull.body)]
+            mine = [pull for pull in await pulls.open() if not pull.fork and words.proposed(promotion.name, pull.body)]
             found = max(mine, key=lambda pull: pull.number, default=None)
         else:
             found = await pulls.find(words.branch(promotion, Image("any")), promotion.spec.target.branch)
@@ -226,7 +226,7 @@ class Promoter:
     async def _superseded(self, view: PromotionView, pulls: PullRequests, reason: str, *, keep: int) -> None:
         """Close what else is open of this promotion, and say why."""
         for pull in await pulls.open():
-            if pull.number != keep and words.proposed(view.promotion.name, pull.body):
+            if pull.number != keep and not pull.fork and words.proposed(view.promotion.name, pull.body):
                 await pulls.comment(pull, words.REASON, reason)
                 await pulls.close(pull)
                 log.info("promotion.superseded", promotion=view.promotion.name, pull=pull.number)
@@ -236,6 +236,9 @@ class Promoter:
     ) -> Step:
         """What the forge says of the pull request now; merges it where the document asks for that."""
         pull = await pulls.get(state.pull)
+        if not _is_ours(view, state, pull):
+            why = f"pull request {pull.number} is none of this promotion: it is looked for again"
+            return Step(msgspec.structs.replace(state, phase="Waiting", pull=0, url="", why=why), GATE_SECONDS)
         spec = view.promotion.spec.pull_request
         wanted = pull.state == "open" and spec.auto_merge and commit in ("", pull.commit)
         if wanted and await pulls.merge(pull, spec.merge_method) == "merged":
@@ -298,6 +301,13 @@ def _occurrence(view: PromotionView, state: PromotionState) -> Occurrence:
 def _proposes(promotion: str, pull: PullRequest, image: Image) -> bool:
     found = words.proposed(promotion, pull.body)
     return found is not None and found.identity == image.identity
+
+
+def _is_ours(view: PromotionView, state: PromotionState, pull: PullRequest) -> bool:
+    """Is it from our branch of this very repository, as it has to be to be merged? Its number comes from Redis."""
+    promotion = view.promotion
+    branches = words.branch(promotion, state.image or Image("any")), promotion.spec.target.branch
+    return not pull.fork and (pull.head, pull.base) == branches
 
 
 def _of(state: PromotionState, pull: PullRequest) -> PromotionState:

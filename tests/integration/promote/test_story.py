@@ -321,6 +321,49 @@ async def test_it_is_merged_by_itself_where_the_document_says_so(story: Story) -
     assert base64.b64decode(story.file("main")["content"]).endswith(b":1.4.2\n")
 
 
+def from_a_fork(story: Story, unique: str, branch: str, body: str = "") -> int:
+    """A stranger's pull request from a branch of this name, in a fork."""
+    gitea, owner = story.gitea, f"strangers-{unique}"
+    gitea.api("POST", "/orgs", {"username": owner})
+    gitea.api("POST", f"{story.path}/forks", {"organization": owner})
+    fork = f"/repos/{owner}/{story.path.rpartition('/')[2]}"
+    evil = {"content": base64.b64encode(b"evil").decode(), "branch": "main", "new_branch": branch, "message": "evil"}
+    gitea.api("POST", f"{fork}/contents/evil.yaml", evil)
+    wanted = {"head": f"{owner}:{branch}", "base": "main", "title": "mine", "body": body}
+    return int(gitea.api("POST", f"{story.path}/pulls", wanted)["number"])
+
+
+async def test_a_strangers_pull_request_from_a_branch_of_the_same_name_is_not_the_promotions(
+    story: Story, unique: str
+) -> None:
+    marker = words.marker("web", Image("9.9.9"))
+    theirs = await asyncio.to_thread(from_a_fork, story, unique, "promote/web", marker)
+    story.document(pullRequest={"autoMerge": True})
+    await story.publish("1.4.2")
+    state = await story.work()
+    for _ in range(100):
+        if state.phase == "Merged":
+            break
+        state = await story.look()
+    assert state.image is not None
+    assert (state.phase, state.image.tag) == ("Merged", "1.4.2")
+    assert state.pull != theirs
+    pull = story.gitea.api("GET", f"{story.path}/pulls/{theirs}")
+    assert (pull["state"], pull["title"], pull["merged"]) == ("open", "mine", False)
+
+
+async def test_who_writes_redis_has_no_pull_request_of_their_own_merged(story: Story, unique: str) -> None:
+    theirs = await asyncio.to_thread(from_a_fork, story, unique, "any")
+    story.document(pullRequest={"autoMerge": True})
+    image = Image("1.4.2", at=time.time())
+    lie = PromotionState("Proposed", image, theirs, branch="any", at=time.time())
+    await story.context.redis.hset("windlass:promotion:web", "state", msgspec.json.encode(lie))
+    state = await story.look()
+    assert state.pull == 0
+    assert "is none of this promotion" in state.why
+    assert not story.gitea.api("GET", f"{story.path}/pulls/{theirs}")["merged"]
+
+
 async def test_the_next_environment_waits_for_the_one_before_and_then_starts_at_once(story: Story) -> None:
     story.document("web", pullRequest={"branch": "promote/staging"})
     story.document("production", gates={"after": [{"promotion": "web"}]})

@@ -43,8 +43,8 @@ class TestGithub:
             "state": "open",
             "title": "web 1.4.2",
             "body": "What it is.",
-            "head": {"ref": HEAD, "sha": SHA, "label": f"shop:{HEAD}"},
-            "base": {"ref": BASE},
+            "head": {"ref": HEAD, "sha": SHA, "label": f"shop:{HEAD}", "repo": {"id": 2}},
+            "base": {"ref": BASE, "repo": {"id": 2}},
             "merged_at": None,
             "merge_commit_sha": "c" * 40,
             "mergeable_state": "blocked",
@@ -182,7 +182,9 @@ class TestGitlab:
             "web_url": "https://gitlab.example/shop/team/manifests/-/merge_requests/7",
             "state": "opened",
             "source_branch": HEAD,
+            "source_project_id": 3,
             "target_branch": BASE,
+            "target_project_id": 3,
             "title": "web 1.4.2",
             "description": "What it is.",
             "sha": SHA,
@@ -210,6 +212,11 @@ class TestGitlab:
             "labels": "promotion,image",
             "reviewer_ids": [11],
         }
+
+    async def test_anybodys_fork_may_have_a_branch_of_that_name(self, gitlab: tuple[Forge, PullRequests]) -> None:
+        forge, pulls = gitlab
+        forge.says(f"GET {self.REQUESTS}", [self.request(iid=9, source_project_id=666)], [])
+        assert await pulls.find(HEAD, BASE) is None
 
     async def test_it_is_found_changed_commented_on_and_closed(self, gitlab: tuple[Forge, PullRequests]) -> None:
         forge, pulls = gitlab
@@ -257,8 +264,12 @@ class TestBitbucket:
             "title": "web 1.4.2",
             "description": "What it is.",
             "state": "OPEN",
-            "source": {"branch": {"name": HEAD}, "commit": {"hash": SHA[:12]}},
-            "destination": {"branch": {"name": BASE}},
+            "source": {
+                "branch": {"name": HEAD},
+                "commit": {"hash": SHA[:12]},
+                "repository": {"full_name": "shop/manifests"},
+            },
+            "destination": {"branch": {"name": BASE}, "repository": {"full_name": "shop/manifests"}},
             "reviewers": [{"uuid": "{u-1}", "display_name": "Ann"}],
             "links": {"html": {"href": "https://bitbucket.example/shop/manifests/pull-requests/7"}},
             **fields,
@@ -301,7 +312,8 @@ class TestBitbucket:
         forge.says(f"PUT {self.PULLS}/7", self.pull())
         found = await pulls.find(HEAD, BASE)
         assert found is not None
-        assert forge.asked[0].query["q"] == f'source.branch.name="{HEAD}" AND destination.branch.name="{BASE}"'
+        branches = f'source.branch.name="{HEAD}" AND destination.branch.name="{BASE}"'
+        assert forge.asked[0].query["q"] == f'{branches} AND source.repository.full_name="shop/manifests"'
         await pulls.update(found, "t", "b")
         assert forge.body(f"PUT {self.PULLS}/7") == {"title": "t", "description": "b", "reviewers": [{"uuid": "{u-1}"}]}
 
@@ -338,8 +350,13 @@ class TestBitbucketServer:
             "title": "web 1.4.2",
             "description": "What it is.",
             "state": "OPEN",
-            "fromRef": {"id": f"refs/heads/{HEAD}", "displayId": HEAD, "latestCommit": SHA},
-            "toRef": {"id": f"refs/heads/{BASE}", "displayId": BASE},
+            "fromRef": {
+                "id": f"refs/heads/{HEAD}",
+                "displayId": HEAD,
+                "latestCommit": SHA,
+                "repository": {"id": 5, "slug": "manifests"},
+            },
+            "toRef": {"id": f"refs/heads/{BASE}", "displayId": BASE, "repository": {"id": 5, "slug": "manifests"}},
             "reviewers": [{"user": {"name": "ann"}, "role": "REVIEWER"}],
             "links": {"self": [{"href": "https://git.example/projects/SHOP/repos/manifests/pull-requests/7"}]},
             **fields,

@@ -41,7 +41,8 @@ class Bitbucket:
         api = place.api or "https://api.bitbucket.org/2.0"
         self._call = Caller(session, api, _authorization(credential), credential)
         self._base = api
-        self._pulls = f"/repositories/{place.owner}/{place.name}/pullrequests"
+        self._full_name = f"{place.owner}/{place.name}"
+        self._pulls = f"/repositories/{self._full_name}/pullrequests"
 
     async def open(self) -> list[PullRequest]:
         return [_pull(value) for value in await self._all(f"{self._pulls}?state=OPEN&pagelen={PAGE}")]
@@ -58,7 +59,8 @@ class Bitbucket:
         return found
 
     async def find(self, head: str, base: str) -> PullRequest | None:
-        query = quote(f'source.branch.name="{head}" AND destination.branch.name="{base}"', safe="")
+        branches = f'source.branch.name="{head}" AND destination.branch.name="{base}"'
+        query = quote(f'{branches} AND source.repository.full_name="{self._full_name}"', safe="")
         value = await self._call.get(f"{self._pulls}?q={query}&{STATES}&sort=-updated_on&pagelen=10")
         return newest(map(_pull, value.get("values", [])))
 

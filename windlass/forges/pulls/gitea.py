@@ -46,9 +46,9 @@ class Gitea:
 
     async def find(self, head: str, base: str) -> PullRequest | None:
         for state, pages in (("open", MOST_PAGES), ("closed", CLOSED_PAGES)):
-            found = [p for p in await self._listed(state, pages) if (p.head, p.base) == (head, base)]
-            if found:
-                return newest(found)
+            listed = await self._listed(state, pages)
+            if found := newest(pull for pull in listed if (pull.head, pull.base) == (head, base)):
+                return found
         return None
 
     async def _listed(self, state: str, pages: int) -> list[PullRequest]:

@@ -13,6 +13,7 @@ import aiohttp
 
 from windlass.forges.calls import RefusedError
 from windlass.forges.pulls.model import (
+    PAGE,
     Caller,
     Credential,
     Merged,
@@ -40,8 +41,11 @@ class Gitlab:
 
     async def find(self, head: str, base: str) -> PullRequest | None:
         query = f"source_branch={quote(head, safe='')}&target_branch={quote(base, safe='')}"
-        path = f"{self._requests}?{query}&state=all&order_by=updated_at&sort=desc&per_page=20"
-        return newest(map(_pull, await self._call.get(path) or []))
+        for state in ("opened", "all"):  # forks may have any number of closed ones
+            path = f"{self._requests}?{query}&state={state}&order_by=updated_at&sort=desc&per_page={PAGE}"
+            if found := newest(map(_pull, await self._call.get(path) or [])):
+                return found
+        return None
 
     async def get(self, number: int) -> PullRequest:
         return _pull(await self._call.get(f"{self._requests}/{number}"))

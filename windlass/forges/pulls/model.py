@@ -155,7 +155,7 @@ class PullRequests(Protocol):
         """All that are open."""
 
     async def find(self, head: str, base: str) -> PullRequest | None:
-        """The open one from ``head`` into ``base``, else the one that was changed last, else None."""
+        """The open one from ``head``, a branch of this very repository, into ``base``; else the one that was changed last."""
 
     async def get(self, number: int) -> PullRequest:
         """One of them.
@@ -215,8 +215,8 @@ async def say_once(there: Iterable[Said], marker: str, text: str, write: Callabl
 
 
 def newest(pulls: Iterable[PullRequest]) -> PullRequest | None:
-    """The open one of these, else the first (they come newest first)."""
-    found = list(pulls)
+    """The open one of these, else the first (they come newest first). Forks don't count: theirs may have a branch of any name."""
+    found = [pull for pull in pulls if not pull.fork]
     return next((pull for pull in found if pull.state == "open"), found[0] if found else None)
 
 

@@ -80,6 +80,7 @@ class Gates(Strict, frozen=True):
 class PromotionSpec(Strict, frozen=True):
     image: str  # without tag and digest
     target: Target
+    source: str | None = None  # the Repository of its code: pull requests show the commits that the image brings
     policy: TagPolicy = TagPolicy()
     pin: Literal["tag", "digest"] = "tag"  # digest: TAG@DIGEST is written, and an image without a digest waits for one
     edit: Edit = Edit()

@@ -90,6 +90,8 @@ def _problems(
             f"Repository {repository.name} has no pullRequests, so there is no way to open one; or say mode: commit"
         )
         yield "spec.mode", message
+    if spec.source is not None and spec.source not in repositories:
+        yield "spec.source", f"there is no valid Repository {spec.source}"
     if circle:
         yield "spec.gates.after", f"these promotions wait for each other: {' -> '.join((*circle, circle[0]))}"
         return

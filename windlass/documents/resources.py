@@ -204,7 +204,8 @@ def _at_home(document: Document, namespace: str, terms: Terms, own: set[tuple[st
         return Application(made.name, spec)
     if isinstance(made, Promotion):
         target = msgspec.structs.replace(made.spec.target, repository=named(made.spec.target.repository))
-        return Promotion(made.name, msgspec.structs.replace(made.spec, target=target))
+        code = named(made.spec.source) if made.spec.source is not None else None
+        return Promotion(made.name, msgspec.structs.replace(made.spec, target=target, source=code))
     return made
 
 

@@ -25,6 +25,7 @@ class PromotionState(msgspec.Struct, frozen=True, omit_defaults=True):
     pull: int = 0  # the pull request, 0 if there is none
     url: str = ""
     branch: str = ""
+    before: str = ""  # the source's commit of the image that was promoted last, where that is known
     merge: str = ""  # the commit by which the target names the image
     at: float = 0.0  # since when it is in this phase
     why: str = ""  # what it waits for, or what went wrong

@@ -31,7 +31,8 @@ from workers.promote.aftermath import standings
 from workers.promote.contract import Proposal, Propose
 from workers.promote.forge import ForgeAccess
 from workers.promote.gates import Gates
-from workers.promote.state import DECIDED, PromotionState, PromotionStore
+from workers.promote.sources import Sources
+from workers.promote.state import DECIDED, Phase, PromotionState, PromotionStore
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +59,11 @@ class Promoter:
 
     def __init__(self, context: Context, propose: Propose) -> None:
         self._context, self._propose = context, propose
-        self._store = PromotionStore(context.redis)
+        self._store, self._sources = PromotionStore(context.redis), Sources(context)
         self._gates, self._forge = Gates(context, self._store), ForgeAccess(context.secrets, context.secret_key)
 
     async def close(self) -> None:
+        await self._sources.close()
         await self._forge.close()
         await self._gates.close()
 
@@ -124,7 +126,8 @@ class Promoter:
         if state.image is None or image.identity != state.image.identity:
             if state.phase == "Merged" and not state.settled and pulls is not None:
                 await self._told(view, pulls, state, words.overtaken(image))
-            state = PromotionState("Waiting", image, state.pull, state.url, state.branch, at=time.time())
+            before = state.image.commit if state.image and state.phase in ("Merged", "Promoted") else state.before
+            state = PromotionState("Waiting", image, state.pull, state.url, state.branch, before, at=time.time())
             await self._store.write(run, view.promotion.name, state)  # the hints may be forgotten from now on
         elif state.phase in DECIDED:  # also under other documents: what was taken back since must not come again
             return await self._followed(view, pulls, state)
@@ -185,20 +188,29 @@ class Promoter:
             return Step(PromotionState("Promoted", image, branch=branch, merge=proposal.commit, at=time.time()))
         if proposal.outcome == "conflict":
             return await self._conflict(pulls, state, proposal, open_one)
-        pull, warnings = await self._shown(view, pulls, image, proposal, open_one)
+        pull, warnings = await self._shown(view, pulls, image, proposal, open_one, state.before)
         if words.is_per_image(promotion) or (state.pull and state.pull != pull.number):
             await self._superseded(view, pulls, f"Superseded by {pull.url}.", keep=pull.number)
-        now = PromotionState("Proposed", image, pull.number, pull.url, branch, at=time.time(), warnings=tuple(warnings),
-                             files=proposal.files)  # fmt: skip
+        now = PromotionState("Proposed", image, pull.number, pull.url, branch, state.before, at=time.time(),
+                             warnings=tuple(warnings), files=proposal.files)  # fmt: skip
         return await self._looked(view, pulls, now, commit=proposal.commit)
 
     async def _shown(
-        self, view: PromotionView, pulls: PullRequests, image: Image, proposal: Proposal, found: PullRequest | None
+        self,
+        view: PromotionView,
+        pulls: PullRequests,
+        image: Image,
+        proposal: Proposal,
+        found: PullRequest | None,
+        before: str,
     ) -> tuple[PullRequest, list[str]]:
         """The open pull request that says so: opened, or changed where it is of another image."""
+        if found is not None and _proposes(view.promotion.name, found, image):
+            return found, []  # a person may have changed what it says
         promotion, spec = view.promotion, view.promotion.spec.pull_request
         title = words.title(promotion, image, proposal.previous)
-        body = words.body(promotion, image, proposal.previous, proposal.edits)
+        commits = await self._sources.commits(view, image, before)
+        body = words.body(promotion, image, proposal.previous, proposal.edits, commits)
         if found is None:
             wanted = Wanted(
                 proposal.branch,
@@ -210,8 +222,7 @@ class Promoter:
                 spec.assignees,
             )
             return await pulls.create(wanted)
-        if not _proposes(promotion.name, found, image):  # else a person may have changed what it says
-            await pulls.update(found, title, body)
+        await pulls.update(found, title, body)
         return found, []
 
     async def _conflict(
@@ -312,9 +323,11 @@ def _is_ours(view: PromotionView, state: PromotionState, pull: PullRequest) -> b
 
 def _of(state: PromotionState, pull: PullRequest) -> PromotionState:
     """The state, with what the pull request says."""
-    phase = {"merged": "Merged", "closed": "Declined", "open": "Proposed"}[pull.state]
-    found = PromotionState(state.phase, state.image, pull.number, pull.url, pull.head, pull.merge, time.time())
-    return msgspec.structs.replace(found, phase=phase, files=state.files)
+    phases: dict[str, Phase] = {"merged": "Merged", "closed": "Declined", "open": "Proposed"}
+    phase = phases[pull.state]
+    return PromotionState(
+        phase, state.image, pull.number, pull.url, pull.head, state.before, pull.merge, time.time(), files=state.files
+    )
 
 
 async def _nothing_more(run: Run, message: str) -> None:

@@ -73,8 +73,8 @@ def reference(promotion: Promotion, image: Image) -> str:
     return f"{promotion.spec.image}:{image.tag}{digest}"
 
 
-def body(promotion: Promotion, image: Image, previous: str, edits: Sequence[str]) -> str:
-    """The pull request's; it ends with what `proposed` reads."""
+def body(promotion: Promotion, image: Image, previous: str, edits: Sequence[str], commits: Sequence[str] = ()) -> str:
+    """The pull request's; it ends with what `proposed` reads. ``commits``: what the image was made of (`Sources`)."""
     rows = [f"| Image | {code(reference(promotion, image))} |"]
     if previous:
         rows.append(f"| Before | {code(previous)} |")
@@ -84,7 +84,8 @@ def body(promotion: Promotion, image: Image, previous: str, edits: Sequence[str]
     if len(edits) > SHOWN_EDITS:
         shown.append(f"- and {len(edits) - SHOWN_EDITS} more")
     extra = filled(promotion.spec.pull_request.body, words(promotion, image, previous))
-    parts = ["\n".join(["| | |", "|---|---|", *rows]), "\n".join(shown), extra, marker(promotion.name, image)]
+    made_of = "\n".join(["Commits:", "", *(f"- {code(one)}" for one in commits)]) if commits else ""
+    parts = ["\n".join(["| | |", "|---|---|", *rows]), "\n".join(shown), made_of, extra, marker(promotion.name, image)]
     return "\n\n".join(part for part in parts if part)
 
 

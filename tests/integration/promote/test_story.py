@@ -110,11 +110,11 @@ class Story:
         self.context.catalog = self.context.directory.load()
         assert not self.context.catalog.errors
 
-    async def publish(self, *tags: str, promotion: str = "web") -> None:
+    async def publish(self, *tags: str, promotion: str = "web", commit: str = "", repository: str = "") -> None:
         """Note these images, in one delivery each."""
         view = self.context.catalog.promotions[f"promotion_{promotion}"]
         for tag in tags:
-            event, image = f"e{next(self._events)}", ImagePublished(IMAGE, tag, at=time.time())
+            event, image = f"e{next(self._events)}", ImagePublished(IMAGE, tag, "", commit, repository, time.time())
             noted = [Noted(promotion, view.digest, image)]
             await note(self.context.queue, noted, event=event, delivery=event, received_at=time.time())
 
@@ -298,6 +298,47 @@ async def test_a_forge_that_was_away_loses_nothing_and_repeats_nothing(story: St
     assert (await story.look()).phase == "Proposed"
     assert (await story.look()).phase == "Proposed"
     assert len(story.pulls()) == 1
+
+
+async def test_the_pull_request_shows_the_commits_that_the_image_brings(story: Story, unique: str) -> None:
+    code = story.gitea.create_repository(f"{unique}-code")
+    path = f"/repos/{ADMIN}/{unique}-code/contents"
+
+    def commit(subject: str) -> str:
+        body = {"content": "", "branch": "main", "message": subject}
+        return str(story.gitea.api("POST", f"{path}/{subject[:3]}.txt", body)["commit"]["sha"])
+
+    first, hostile = commit("one"), "two`\n\n[click](https://evil.example) @everyone"
+    story.extra = [document("Repository", "code", url=code.clone_url, forge="gitea")]
+    story.document(source="code")
+    await story.publish("1.4.1", commit=first)
+    await story.work()
+    (pull,) = story.pulls()
+    assert f"- `{first[:10]} one (" in pull["body"]
+    story.merge(pull["number"])
+    assert (await story.look()).phase == "Merged"
+    second, third = commit(hostile), commit("three")
+    await story.publish("1.4.2", commit=third)
+    await story.work()
+    body = story.pulls("open")[0]["body"]
+    assert [line[:13] for line in body.splitlines() if line.startswith("- `")][1:] == [
+        f"- `{third[:10]}",
+        f"- `{second[:10]}",
+    ]
+    assert "two' (" in body, "a subject ends no code span"
+    assert "evil" not in body
+
+
+async def test_no_sender_of_an_image_chooses_whose_commits_are_shown(story: Story, unique: str) -> None:
+    secret = story.gitea.create_repository(f"{unique}-secret")
+    made = story.gitea.api("POST", f"/repos/{ADMIN}/{unique}-secret/contents/plan.txt",
+                           {"content": "", "branch": "main", "message": "the secret plan"})  # fmt: skip
+    story.extra = [document("Repository", "secret", url=secret.clone_url, forge="gitea")]
+    story.document()
+    await story.publish("1.4.1", commit=made["commit"]["sha"], repository=secret.clone_url)
+    await story.work()
+    (pull,) = story.pulls()
+    assert "the secret plan" not in pull["body"]
 
 
 async def test_commit_mode_pushes_straight_to_the_branch(story: Story) -> None:

@@ -155,6 +155,17 @@ def test_no_pod_gets_a_token_that_it_does_not_need(helm: Helm) -> None:
     assert with_token == {"main-windlass-worker", "main-windlass-watcher"}
 
 
+def test_the_dashboard_has_no_key_document_or_secret_of_windlass(helm: Helm) -> None:
+    values = {**VALUES["the dashboard"], **VALUES["documents and secrets"], **VALUES["an external Redis over TLS"]}
+    volumes = {
+        item["metadata"]["name"]: {volume["name"] for volume in item["spec"]["template"]["spec"]["volumes"]}
+        for item in objects(template(helm, values).stdout)
+        if item["kind"] == "Deployment"
+    }
+    assert volumes["main-windlass-dashboard"] == {"tmp", "redis-ca"}
+    assert {"key", "documents", "secret-shop-git", "config-known-hosts"} <= volumes["main-windlass-worker"]
+
+
 @pytest.mark.parametrize("resources", [{"scope": "cluster"}, {"scope": "namespaces", "namespaces": ["shop"]}])
 def test_with_custom_resources_the_service_has_an_account_that_reads_secrets_only(
     helm: Helm, resources: dict[str, Any]

@@ -131,6 +131,8 @@ A pod of ours. (dict "root" . "component" NAME "args" LIST "values" ITS-VALUES "
 */}}
 {{- define "windlass.pod" -}}
 {{- $ := .root }}
+{{- /* The dashboard is others' code, and reads nothing but Redis: no document, key or Secret is within its reach. */}}
+{{- $ours := ne .component "dashboard" }}
 metadata:
   labels:
     {{- include "windlass.labels" $ | nindent 4 }}
@@ -200,31 +202,35 @@ spec:
       {{- with .probes }}{{ . | nindent 6 }}{{ end }}
       resources: {{- toYaml .values.resources | nindent 8 }}
       volumeMounts:
-        - {name: documents, mountPath: /etc/windlass/documents, readOnly: true}
-        - {name: key, mountPath: /etc/windlass/key, readOnly: true}
-        - {name: data, mountPath: /var/lib/windlass}
         - {name: tmp, mountPath: /tmp}
         {{- if and (not $.Values.redis.embedded.enabled) $.Values.redis.external.caSecret }}
         - {name: redis-ca, mountPath: /etc/windlass/redis, readOnly: true}
         {{- end }}
+        {{- if $ours }}
+        - {name: documents, mountPath: /etc/windlass/documents, readOnly: true}
+        - {name: key, mountPath: /etc/windlass/key, readOnly: true}
+        - {name: data, mountPath: /var/lib/windlass}
         {{- range $.Values.secrets }}
         - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/secrets/{{ . }}, readOnly: true}
         {{- end }}
         {{- range $.Values.configs }}
         - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/config/{{ . }}, readOnly: true}
         {{- end }}
+        {{- end }}
   volumes:
-    - {name: documents, configMap: {name: {{ include "windlass.documents" $ }}}}
-    - {name: key, secret: {secretName: {{ include "windlass.keySecret" $ }}}}
-    - {name: data, emptyDir: {sizeLimit: {{ $.Values.worker.data.size }}}}
     - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
     {{- if and (not $.Values.redis.embedded.enabled) $.Values.redis.external.caSecret }}
     - {name: redis-ca, secret: {secretName: {{ $.Values.redis.external.caSecret }}}}
     {{- end }}
+    {{- if $ours }}
+    - {name: documents, configMap: {name: {{ include "windlass.documents" $ }}}}
+    - {name: key, secret: {secretName: {{ include "windlass.keySecret" $ }}}}
+    - {name: data, emptyDir: {sizeLimit: {{ $.Values.worker.data.size }}}}
     {{- range $.Values.secrets }}
     - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, secret: {secretName: {{ . }}}}
     {{- end }}
     {{- range $.Values.configs }}
     - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, configMap: {name: {{ . }}}}
+    {{- end }}
     {{- end }}
 {{- end }}

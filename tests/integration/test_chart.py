@@ -52,8 +52,9 @@ VALUES: dict[str, dict[str, Any]] = {
                 "spec": {"inCluster": True},
             }
         ],
-        "secrets": ["shop-git"],
-        "configs": ["known-hosts"],
+        "secrets": ["shop-git", "dots.in-it", f"{'long-' * 20}a", f"{'long-' * 20}b"],
+        "configs": ["known-hosts", "known.hosts"],
+        "checks": "smoke-tests",
     },
 }
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -163,7 +164,22 @@ def test_the_dashboard_has_no_key_document_or_secret_of_windlass(helm: Helm) -> 
         if item["kind"] == "Deployment"
     }
     assert volumes["main-windlass-dashboard"] == {"tmp", "redis-ca"}
-    assert {"key", "documents", "secret-shop-git", "config-known-hosts"} <= volumes["main-windlass-worker"]
+    assert {"key", "documents", "secret-0", "config-0", "checks"} <= volumes["main-windlass-worker"]
+
+
+def test_the_programs_of_checks_are_in_the_workers_and_can_be_run(helm: Helm) -> None:
+    found = {}
+    for item in objects(template(helm, VALUES["documents and secrets"]).stdout):
+        if item["kind"] == "Deployment":
+            pod = item["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            names = {one["name"]: one.get("value") for one in container["env"]}
+            places = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+            volumes = {one["name"]: one for one in pod["volumes"]}
+            found[container["name"]] = names.get("WINDLASS_CHECKS"), places.get("checks"), volumes.get("checks")
+    volume = {"name": "checks", "configMap": {"name": "smoke-tests", "defaultMode": 0o555}}
+    assert found.pop("worker") == ("/etc/windlass/checks", "/etc/windlass/checks", volume)
+    assert set(found.values()) == {(None, None, None)}
 
 
 @pytest.mark.parametrize("resources", [{"scope": "cluster"}, {"scope": "namespaces", "namespaces": ["shop"]}])

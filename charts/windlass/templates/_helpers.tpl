@@ -191,6 +191,9 @@ spec:
         - {name: WINDLASS_RESOURCES, value: {{ eq $.Values.resources.scope "cluster" | ternary "cluster" (include "windlass.resourceNamespaces" $ | fromJsonArray | join ",") | quote }}}
         - {name: WINDLASS_RESOURCES_NAMESPACE, value: {{ include "windlass.ownNamespace" $ }}}
         {{- end }}
+        {{- if and $.Values.checks (eq .component "worker") }}
+        - {name: WINDLASS_CHECKS, value: /etc/windlass/checks}
+        {{- end }}
         {{- include "windlass.redisEnv" $ | nindent 8 }}
         {{- with .extra }}{{ . | nindent 8 }}{{ end }}
         {{- range $name, $value := $.Values.settings }}
@@ -210,11 +213,14 @@ spec:
         - {name: documents, mountPath: /etc/windlass/documents, readOnly: true}
         - {name: key, mountPath: /etc/windlass/key, readOnly: true}
         - {name: data, mountPath: /var/lib/windlass}
-        {{- range $.Values.secrets }}
-        - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/secrets/{{ . }}, readOnly: true}
+        {{- if and $.Values.checks (eq .component "worker") }}
+        - {name: checks, mountPath: /etc/windlass/checks, readOnly: true}
         {{- end }}
-        {{- range $.Values.configs }}
-        - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/config/{{ . }}, readOnly: true}
+        {{- range $number, $name := $.Values.secrets }}
+        - {name: secret-{{ $number }}, mountPath: /etc/windlass/secrets/{{ $name }}, readOnly: true}
+        {{- end }}
+        {{- range $number, $name := $.Values.configs }}
+        - {name: config-{{ $number }}, mountPath: /etc/windlass/config/{{ $name }}, readOnly: true}
         {{- end }}
         {{- end }}
   volumes:
@@ -226,11 +232,14 @@ spec:
     - {name: documents, configMap: {name: {{ include "windlass.documents" $ }}}}
     - {name: key, secret: {secretName: {{ include "windlass.keySecret" $ }}}}
     - {name: data, emptyDir: {sizeLimit: {{ $.Values.worker.data.size }}}}
-    {{- range $.Values.secrets }}
-    - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, secret: {secretName: {{ . }}}}
+    {{- if and $.Values.checks (eq .component "worker") }}
+    - {name: checks, configMap: {name: {{ $.Values.checks }}, defaultMode: 0555}}
     {{- end }}
-    {{- range $.Values.configs }}
-    - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, configMap: {name: {{ . }}}}
+    {{- range $number, $name := $.Values.secrets }}
+    - {name: secret-{{ $number }}, secret: {secretName: {{ $name }}}}
+    {{- end }}
+    {{- range $number, $name := $.Values.configs }}
+    - {name: config-{{ $number }}, configMap: {name: {{ $name }}}}
     {{- end }}
     {{- end }}
 {{- end }}

@@ -53,6 +53,7 @@ VALUES: dict[str, dict[str, Any]] = {
             }
         ],
         "secrets": ["shop-git", "dots.in-it", f"{'long-' * 20}a", f"{'long-' * 20}b"],
+        "createSecrets": {"blog-git": {"token": "t: {{ x }}", "webhook": "w"}},
         "configs": ["known-hosts", "known.hosts"],
         "checks": "smoke-tests",
     },
@@ -165,6 +166,20 @@ def test_the_dashboard_has_no_key_document_or_secret_of_windlass(helm: Helm) -> 
     }
     assert volumes["main-windlass-dashboard"] == {"tmp", "redis-ca"}
     assert {"key", "documents", "secret-0", "config-0", "checks"} <= volumes["main-windlass-worker"]
+
+
+def test_secrets_of_the_values_are_made_and_mounted_as_they_are(helm: Helm) -> None:
+    rendered = objects(template(helm, VALUES["documents and secrets"]).stdout)
+    made = {one["metadata"]["name"]: one for one in rendered if one["kind"] == "Secret"}
+    assert made["blog-git"]["stringData"] == {"token": "t: {{ x }}", "webhook": "w"}
+    (worker,) = [
+        one for one in rendered if (one["kind"], one["metadata"]["name"]) == ("Deployment", "main-windlass-worker")
+    ]
+    pod = worker["spec"]["template"]["spec"]
+    secrets = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+    places = {secrets.get(one["name"]): one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert places["blog-git"] == "/etc/windlass/secrets/blog-git"
+    assert places["shop-git"] == "/etc/windlass/secrets/shop-git"
 
 
 def test_the_programs_of_checks_are_in_the_workers_and_can_be_run(helm: Helm) -> None:

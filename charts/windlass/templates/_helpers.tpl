@@ -68,6 +68,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- default (printf "%s-key" (include "windlass.fullname" .)) .Values.key.existingSecret }}
 {{- end }}
 
+{{/* The names of the Secrets that documents refer to by their files; as JSON. */}}
+{{- define "windlass.mountedSecrets" -}}
+{{- concat .Values.secrets (keys .Values.createSecrets | sortAlpha) | uniq | toJson }}
+{{- end }}
+
 {{- define "windlass.redisSecret" -}}
 {{- default (printf "%s-redis" (include "windlass.fullname" .)) .Values.redis.embedded.existingSecret }}
 {{- end }}
@@ -216,7 +221,7 @@ spec:
         {{- if and $.Values.checks (eq .component "worker") }}
         - {name: checks, mountPath: /etc/windlass/checks, readOnly: true}
         {{- end }}
-        {{- range $number, $name := $.Values.secrets }}
+        {{- range $number, $name := include "windlass.mountedSecrets" $ | fromJsonArray }}
         - {name: secret-{{ $number }}, mountPath: /etc/windlass/secrets/{{ $name }}, readOnly: true}
         {{- end }}
         {{- range $number, $name := $.Values.configs }}
@@ -235,7 +240,7 @@ spec:
     {{- if and $.Values.checks (eq .component "worker") }}
     - {name: checks, configMap: {name: {{ $.Values.checks }}, defaultMode: 0555}}
     {{- end }}
-    {{- range $number, $name := $.Values.secrets }}
+    {{- range $number, $name := include "windlass.mountedSecrets" $ | fromJsonArray }}
     - {name: secret-{{ $number }}, secret: {secretName: {{ $name }}}}
     {{- end }}
     {{- range $number, $name := $.Values.configs }}

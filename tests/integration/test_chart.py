@@ -9,10 +9,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
+from service.app import make_app
+from service.follow import Documents
 from tests.parts.build import binary
 from tests.parts.control_plane import ControlPlane
 
@@ -166,6 +169,30 @@ def test_the_dashboard_has_no_key_document_or_secret_of_windlass(helm: Helm) -> 
     }
     assert volumes["main-windlass-dashboard"] == {"tmp", "redis-ca"}
     assert {"key", "documents", "secret-0", "config-0", "checks"} <= volumes["main-windlass-worker"]
+
+
+@pytest.mark.parametrize("way", ["an Ingress", "a Gateway"])
+def test_each_way_in_leads_to_all_that_others_may_call(helm: Helm, way: str) -> None:
+    app = make_app(Documents(), Mock(), Mock(), Mock(), body_limit=1024)
+    posts = [route.resource for route in app.router.routes() if route.method == "POST"]
+    called = {f"/{resource.canonical.split('/')[1]}" for resource in posts if resource is not None}
+    (found,) = [one for one in objects(template(helm, VALUES[way]).stdout) if one["kind"] in ("Ingress", "HTTPRoute")]
+    (rule,) = found["spec"]["rules"]
+    if way == "an Ingress":
+        assert {one["path"] for one in rule["http"]["paths"]} == called
+    else:
+        assert {one["path"]["value"] for one in rule["matches"]} == called
+
+
+@pytest.mark.parametrize(
+    ("spec", "warned"), [({}, True), ({"namespace": "windlass"}, True), ({"namespace": "gitops"}, False)]
+)
+def test_the_notes_warn_of_records_where_windlass_has_no_right(helm: Helm, spec: dict[str, str], warned: bool) -> None:
+    document = {**VALUES["documents and secrets"]["documents"][0], "spec": {"inCluster": True, **spec}}
+    command = ["install", "main", str(CHART), "--namespace", "gitops", "--dry-run=client"]
+    done = helm(*command, values={"documents": [document]})
+    assert done.returncode == 0, done.stderr
+    assert ("`namespace: gitops` to its spec" in done.stdout) is warned
 
 
 def test_secrets_of_the_values_are_made_and_mounted_as_they_are(helm: Helm) -> None:

@@ -15,6 +15,7 @@ from service import figures
 from tests.e2e.world import World, config_map
 from tests.parts.process import free_port
 from tests.parts.waiting import until
+from tests.parts.windlass import application, cluster
 from windlass.metrics import REGISTRY
 
 pytestmark = pytest.mark.e2e
@@ -45,11 +46,21 @@ def scrape(port: int) -> dict[tuple[str, ...], float]:
     return {(s.name, *(s.labels[k] for k in sorted(s.labels))): s.value for f in families for s in f.samples}
 
 
+def exposed(port: int) -> set[str]:
+    """The series that a process knows, also those that nothing was counted for yet, as the documentation calls them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        found = re.findall("^# TYPE ([a-z_]+) ", answer.read().decode(), re.MULTILINE)
+    return {name for name in found if not name.endswith("_created")}
+
+
+def documented() -> set[str]:
+    return set(re.findall(r"^\| `(windlass_[a-z_]+)`", DOCUMENTED.read_text(), re.MULTILINE))
+
+
 def test_the_documentation_names_every_series_and_no_other() -> None:
-    documented = set(re.findall(r"^\| `(windlass_[a-z_]+)`", DOCUMENTED.read_text(), re.MULTILINE))
     registered = {f"{f.name}_total" if f.type == "counter" else f.name for f in REGISTRY.collect()}
-    assert documented == {name for name in registered if name.startswith("windlass_")}
-    assert figures.QUEUE_JOBS.describe()[0].name in documented
+    assert documented() == {name for name in registered if name.startswith("windlass_")}
+    assert figures.QUEUE_JOBS.describe()[0].name in documented()
 
 
 def test_a_push_is_seen_in_both_processes(measured: tuple[World, int, int]) -> None:
@@ -68,6 +79,19 @@ def test_a_push_is_seen_in_both_processes(measured: tuple[World, int, int]) -> N
     assert done["windlass_git_fetches_total", "v2"] >= 1
     assert done["windlass_worker_jobs_limit",] == 16
     until(lambda: scrape(worker_port).get(("windlass_watcher_leader", "local")) == 1)
+    told = exposed(service_port) | exposed(worker_port)
+    assert {name for name in told if name.startswith("windlass_")} == documented()
+
+
+def test_a_cluster_that_nobody_can_watch_is_told_of_until_it_is_not_wanted(measured: tuple[World, int, int]) -> None:
+    """The alert needs a 0: a series that isn't there is nobody's trouble."""
+    world, _, port = measured
+    away = ("windlass_watcher_leader", "away")
+    unused = application("unused", repository=world.name, cluster="away", namespace=world.name)
+    world.windlass.write(cluster("away", world.windlass.folder / "nowhere"), unused, name="away.yaml")
+    until(lambda: scrape(port).get(away) == 0, show=lambda: world.windlass.log("worker"))
+    (world.windlass.documents / "away.yaml").unlink()
+    until(lambda: away not in scrape(port), show=lambda: world.windlass.log("worker"))
 
 
 def test_an_unsigned_delivery_is_counted_and_nothing_of_it_becomes_a_label(measured: tuple[World, int, int]) -> None:

@@ -46,6 +46,22 @@ def test_prometheus_takes_every_rule_and_each_reads_what_there_is() -> None:
             assert set(matched) <= known[metric], f"{rule['alert']} matches {matched} of {metric}"
 
 
+def test_no_figure_of_redis_is_counted_once_for_each_replica_of_the_service() -> None:
+    """Each replica tells all of it; their sum is as many times too large."""
+    shared = ("windlass_applications", "windlass_queue_jobs", "windlass_queue_oldest_seconds", "windlass_redis_up")
+    chart = RULES.parents[1]
+    rules = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    panels = json.loads((chart / "files/dashboard.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    scaled = re.findall("query: (.*)", (chart / "templates/worker.yaml").read_text())
+    assert scaled
+    for expression in (*rules, *asked, *scaled):
+        for name in shared:
+            for found in re.finditer(name, expression):
+                before = expression[: found.start()]
+                assert re.search(r"(max( by \([a-z, ]+\))? ?|absent)\($", before), expression
+
+
 @pytest.mark.parametrize(
     ("text", "instead", "said"),
     [

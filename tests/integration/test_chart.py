@@ -9,10 +9,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
+from service.app import make_app
+from service.follow import Documents
 from tests.parts.build import binary
 from tests.parts.control_plane import ControlPlane
 
@@ -52,8 +55,10 @@ VALUES: dict[str, dict[str, Any]] = {
                 "spec": {"inCluster": True},
             }
         ],
-        "secrets": ["shop-git"],
-        "configs": ["known-hosts"],
+        "secrets": ["shop-git", "dots.in-it", f"{'long-' * 20}a", f"{'long-' * 20}b"],
+        "createSecrets": {"blog-git": {"token": "t: {{ x }}", "webhook": "w"}},
+        "configs": ["known-hosts", "known.hosts"],
+        "checks": "smoke-tests",
     },
 }
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -153,6 +158,70 @@ def test_no_pod_gets_a_token_that_it_does_not_need(helm: Helm) -> None:
     }
     with_token = {name for name, pod in pods.items() if pod["automountServiceAccountToken"]}
     assert with_token == {"main-windlass-worker", "main-windlass-watcher"}
+
+
+def test_the_dashboard_has_no_key_document_or_secret_of_windlass(helm: Helm) -> None:
+    values = {**VALUES["the dashboard"], **VALUES["documents and secrets"], **VALUES["an external Redis over TLS"]}
+    volumes = {
+        item["metadata"]["name"]: {volume["name"] for volume in item["spec"]["template"]["spec"]["volumes"]}
+        for item in objects(template(helm, values).stdout)
+        if item["kind"] == "Deployment"
+    }
+    assert volumes["main-windlass-dashboard"] == {"tmp", "redis-ca"}
+    assert {"key", "documents", "secret-0", "config-0", "checks"} <= volumes["main-windlass-worker"]
+
+
+@pytest.mark.parametrize("way", ["an Ingress", "a Gateway"])
+def test_each_way_in_leads_to_all_that_others_may_call(helm: Helm, way: str) -> None:
+    app = make_app(Documents(), Mock(), Mock(), Mock(), body_limit=1024)
+    posts = [route.resource for route in app.router.routes() if route.method == "POST"]
+    called = {f"/{resource.canonical.split('/')[1]}" for resource in posts if resource is not None}
+    (found,) = [one for one in objects(template(helm, VALUES[way]).stdout) if one["kind"] in ("Ingress", "HTTPRoute")]
+    (rule,) = found["spec"]["rules"]
+    if way == "an Ingress":
+        assert {one["path"] for one in rule["http"]["paths"]} == called
+    else:
+        assert {one["path"]["value"] for one in rule["matches"]} == called
+
+
+@pytest.mark.parametrize(
+    ("spec", "warned"), [({}, True), ({"namespace": "windlass"}, True), ({"namespace": "gitops"}, False)]
+)
+def test_the_notes_warn_of_records_where_windlass_has_no_right(helm: Helm, spec: dict[str, str], warned: bool) -> None:
+    document = {**VALUES["documents and secrets"]["documents"][0], "spec": {"inCluster": True, **spec}}
+    command = ["install", "main", str(CHART), "--namespace", "gitops", "--dry-run=client"]
+    done = helm(*command, values={"documents": [document]})
+    assert done.returncode == 0, done.stderr
+    assert ("`namespace: gitops` to its spec" in done.stdout) is warned
+
+
+def test_secrets_of_the_values_are_made_and_mounted_as_they_are(helm: Helm) -> None:
+    rendered = objects(template(helm, VALUES["documents and secrets"]).stdout)
+    made = {one["metadata"]["name"]: one for one in rendered if one["kind"] == "Secret"}
+    assert made["blog-git"]["stringData"] == {"token": "t: {{ x }}", "webhook": "w"}
+    (worker,) = [
+        one for one in rendered if (one["kind"], one["metadata"]["name"]) == ("Deployment", "main-windlass-worker")
+    ]
+    pod = worker["spec"]["template"]["spec"]
+    secrets = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+    places = {secrets.get(one["name"]): one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert places["blog-git"] == "/etc/windlass/secrets/blog-git"
+    assert places["shop-git"] == "/etc/windlass/secrets/shop-git"
+
+
+def test_the_programs_of_checks_are_in_the_workers_and_can_be_run(helm: Helm) -> None:
+    found = {}
+    for item in objects(template(helm, VALUES["documents and secrets"]).stdout):
+        if item["kind"] == "Deployment":
+            pod = item["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            names = {one["name"]: one.get("value") for one in container["env"]}
+            places = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+            volumes = {one["name"]: one for one in pod["volumes"]}
+            found[container["name"]] = names.get("WINDLASS_CHECKS"), places.get("checks"), volumes.get("checks")
+    volume = {"name": "checks", "configMap": {"name": "smoke-tests", "defaultMode": 0o555}}
+    assert found.pop("worker") == ("/etc/windlass/checks", "/etc/windlass/checks", volume)
+    assert set(found.values()) == {(None, None, None)}
 
 
 @pytest.mark.parametrize("resources", [{"scope": "cluster"}, {"scope": "namespaces", "namespaces": ["shop"]}])

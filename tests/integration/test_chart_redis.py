@@ -23,7 +23,8 @@ __all__ = ["helm"]
 
 AWKWARD = "p@ss/wörd \"quoted\" \\ # %2F $HOME 'x'"
 SECRETS = {"main-windlass-redis": {"password": AWKWARD}, "redis-password": {"password": AWKWARD}}
-PLAIN, TLS = {}, {
+PLAIN: dict[str, Any] = {}
+TLS: dict[str, Any] = {
     "redis": {
         "embedded": {"enabled": False},
         "external": {"url": "rediss://redis.example:6380/0", "existingSecret": "redis-password", "caSecret": "redis-ca"},

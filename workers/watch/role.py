@@ -68,8 +68,10 @@ class Watcher:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 del self._clusters[name]
+                metrics.WATCHER_LEADER.remove(name)  # nobody is missed where nothing is watched
         for name, document in wanted.items():
             if name not in self._clusters:
+                metrics.WATCHER_LEADER.labels(name).set(0)
                 self._clusters[name] = document, asyncio.create_task(self._hold(document))
         for follower, health, kinds in list(self._watched.values()):
             new, other = follower.documents(), health.documents()

@@ -68,6 +68,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- default (printf "%s-key" (include "windlass.fullname" .)) .Values.key.existingSecret }}
 {{- end }}
 
+{{/* The names of the Secrets that documents refer to by their files; as JSON. */}}
+{{- define "windlass.mountedSecrets" -}}
+{{- concat .Values.secrets (keys .Values.createSecrets | sortAlpha) | uniq | toJson }}
+{{- end }}
+
 {{- define "windlass.redisSecret" -}}
 {{- default (printf "%s-redis" (include "windlass.fullname" .)) .Values.redis.embedded.existingSecret }}
 {{- end }}
@@ -131,6 +136,8 @@ A pod of ours. (dict "root" . "component" NAME "args" LIST "values" ITS-VALUES "
 */}}
 {{- define "windlass.pod" -}}
 {{- $ := .root }}
+{{- /* The dashboard is others' code, and reads nothing but Redis: no document, key or Secret is within its reach. */}}
+{{- $ours := ne .component "dashboard" }}
 metadata:
   labels:
     {{- include "windlass.labels" $ | nindent 4 }}
@@ -189,6 +196,9 @@ spec:
         - {name: WINDLASS_RESOURCES, value: {{ eq $.Values.resources.scope "cluster" | ternary "cluster" (include "windlass.resourceNamespaces" $ | fromJsonArray | join ",") | quote }}}
         - {name: WINDLASS_RESOURCES_NAMESPACE, value: {{ include "windlass.ownNamespace" $ }}}
         {{- end }}
+        {{- if and $.Values.checks (eq .component "worker") }}
+        - {name: WINDLASS_CHECKS, value: /etc/windlass/checks}
+        {{- end }}
         {{- include "windlass.redisEnv" $ | nindent 8 }}
         {{- with .extra }}{{ . | nindent 8 }}{{ end }}
         {{- range $name, $value := $.Values.settings }}
@@ -200,31 +210,41 @@ spec:
       {{- with .probes }}{{ . | nindent 6 }}{{ end }}
       resources: {{- toYaml .values.resources | nindent 8 }}
       volumeMounts:
-        - {name: documents, mountPath: /etc/windlass/documents, readOnly: true}
-        - {name: key, mountPath: /etc/windlass/key, readOnly: true}
-        - {name: data, mountPath: /var/lib/windlass}
         - {name: tmp, mountPath: /tmp}
         {{- if and (not $.Values.redis.embedded.enabled) $.Values.redis.external.caSecret }}
         - {name: redis-ca, mountPath: /etc/windlass/redis, readOnly: true}
         {{- end }}
-        {{- range $.Values.secrets }}
-        - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/secrets/{{ . }}, readOnly: true}
+        {{- if $ours }}
+        - {name: documents, mountPath: /etc/windlass/documents, readOnly: true}
+        - {name: key, mountPath: /etc/windlass/key, readOnly: true}
+        - {name: data, mountPath: /var/lib/windlass}
+        {{- if and $.Values.checks (eq .component "worker") }}
+        - {name: checks, mountPath: /etc/windlass/checks, readOnly: true}
         {{- end }}
-        {{- range $.Values.configs }}
-        - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, mountPath: /etc/windlass/config/{{ . }}, readOnly: true}
+        {{- range $number, $name := include "windlass.mountedSecrets" $ | fromJsonArray }}
+        - {name: secret-{{ $number }}, mountPath: /etc/windlass/secrets/{{ $name }}, readOnly: true}
+        {{- end }}
+        {{- range $number, $name := $.Values.configs }}
+        - {name: config-{{ $number }}, mountPath: /etc/windlass/config/{{ $name }}, readOnly: true}
+        {{- end }}
         {{- end }}
   volumes:
-    - {name: documents, configMap: {name: {{ include "windlass.documents" $ }}}}
-    - {name: key, secret: {secretName: {{ include "windlass.keySecret" $ }}}}
-    - {name: data, emptyDir: {sizeLimit: {{ $.Values.worker.data.size }}}}
     - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
     {{- if and (not $.Values.redis.embedded.enabled) $.Values.redis.external.caSecret }}
     - {name: redis-ca, secret: {secretName: {{ $.Values.redis.external.caSecret }}}}
     {{- end }}
-    {{- range $.Values.secrets }}
-    - {name: {{ printf "secret-%s" . | trunc 63 | trimSuffix "-" }}, secret: {secretName: {{ . }}}}
+    {{- if $ours }}
+    - {name: documents, configMap: {name: {{ include "windlass.documents" $ }}}}
+    - {name: key, secret: {secretName: {{ include "windlass.keySecret" $ }}}}
+    - {name: data, emptyDir: {sizeLimit: {{ $.Values.worker.data.size }}}}
+    {{- if and $.Values.checks (eq .component "worker") }}
+    - {name: checks, configMap: {name: {{ $.Values.checks }}, defaultMode: 0555}}
     {{- end }}
-    {{- range $.Values.configs }}
-    - {name: {{ printf "config-%s" . | trunc 63 | trimSuffix "-" }}, configMap: {name: {{ . }}}}
+    {{- range $number, $name := include "windlass.mountedSecrets" $ | fromJsonArray }}
+    - {name: secret-{{ $number }}, secret: {secretName: {{ $name }}}}
+    {{- end }}
+    {{- range $number, $name := $.Values.configs }}
+    - {name: config-{{ $number }}, configMap: {name: {{ $name }}}}
+    {{- end }}
     {{- end }}
 {{- end }}

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
 NOT_PUBLIC = "the address is not one of the public Internet"
-REFUSED = "the address is one that nothing may be asked of"
+REFUSED = "the address is link-local, or a cloud's metadata: nothing is asked of it"
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"))
 )
@@ -54,9 +54,23 @@ def judge(host: str, *, private: bool) -> None:
         raise RefusedAddressError(REFUSED if private else NOT_PUBLIC)
 
 
-def connector(*, private: bool) -> aiohttp.TCPConnector:
-    """Connects to what may be called; `judge` comes first, for a literal address is not resolved."""
-    return aiohttp.TCPConnector(resolver=_Judging(private), use_dns_cache=False, limit=32)
+def guarded(*, private: bool, seconds: float) -> aiohttp.ClientSession:
+    """A session that calls what may be called, a redirect's target too; it keeps no cookies, and no proxy is asked.
+
+    Whatever else is called raises an error of which `refused` is true.
+    """
+
+    async def judged(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        judge(request.url.host or "", private=private)  # an address as it is written is not resolved
+        return await handler(request)
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=_Judging(private), use_dns_cache=False, limit=32),
+        middlewares=(judged,),
+        timeout=aiohttp.ClientTimeout(total=seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
 
 
 class _Judging(AbstractResolver):

@@ -63,6 +63,7 @@ class Check(Strict, frozen=True):
     (within 30 s): its name in the folder that WINDLASS_CHECKS names, and its arguments."""
 
     url: str | None = None
+    private: bool = False  # the page may be at a private address
     status: int = 200
     command: tuple[str, ...] = ()
     timeout: str | None = None

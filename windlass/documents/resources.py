@@ -147,6 +147,11 @@ def _outside(document: Document, namespace: str, terms: Terms) -> Iterator[tuple
             yield (*path, "cloud"), "the worker's own identity is not for a namespace's resources: expected age or pgp"
         if isinstance(part, Check) and part.command:
             yield (*path, "command"), "the worker's programs are not for a namespace's resources: expected url"
+        if isinstance(part, Check) and part.private:
+            yield (
+                (*path, "private"),
+                "what the worker reaches is not for a namespace's resources: expected a public page",
+            )
 
 
 def _destination(destination: Destination, namespace: str, terms: Terms) -> Iterator[tuple[Path, str]]:

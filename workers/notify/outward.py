@@ -13,7 +13,7 @@ from yarl import URL
 
 from windlass.errors import PermanentError, TransientError
 from windlass.forges.calls import retry_after
-from workers.addresses import NOT_PUBLIC, REFUSED, RefusedAddressError, connector, judge, refused
+from workers.addresses import NOT_PUBLIC, REFUSED, RefusedAddressError, guarded, judge, refused
 from workers.notify.formats import Request
 
 SECONDS = 10.0
@@ -55,12 +55,7 @@ class Outward:
 
     def _session(self, private: bool) -> aiohttp.ClientSession:
         if private not in self._sessions:
-            self._sessions[private] = aiohttp.ClientSession(
-                connector=connector(private=private),
-                timeout=aiohttp.ClientTimeout(total=SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
+            self._sessions[private] = guarded(private=private, seconds=SECONDS)
         return self._sessions[private]
 
     async def close(self) -> None:

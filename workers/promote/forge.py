@@ -9,6 +9,7 @@ from windlass.errors import PermanentError
 from windlass.forges.pulls import Credential, Place, PullRequests, pull_requests
 from windlass.forges.pulls.github_app import GithubApps
 from windlass.secrets import Secrets
+from workers.addresses import guarded
 
 SECONDS = 30.0
 
@@ -25,9 +26,7 @@ class ForgeAccess:
     def plain(self) -> aiohttp.ClientSession:
         """The session; what it sends carries no credential but those of the call itself."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=SECONDS), cookie_jar=aiohttp.DummyCookieJar()
-            )
+            self._session = guarded(private=True, seconds=SECONDS)  # a forge may well be the cluster's own
         return self._session
 
     async def pull_requests(self, document: Repository) -> PullRequests:

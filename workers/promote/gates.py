@@ -6,8 +6,6 @@ that brought it there, and is healthy.
 
 from __future__ import annotations
 
-import aiohttp
-
 from windlass.documents import ordering
 from windlass.documents.promotion import After
 from windlass.documents.promotions import PromotionView
@@ -16,7 +14,7 @@ from windlass.state import read_state
 from workers.context import Context
 from workers.dependencies import healthy
 from workers.promote.aftermath import contains, located
-from workers.promote.checks import session, unmet
+from workers.promote.checks import Pages, unmet
 from workers.promote.state import PromotionState, PromotionStore
 
 
@@ -25,11 +23,10 @@ class Gates:
 
     def __init__(self, context: Context, store: PromotionStore) -> None:
         self._context, self._store = context, store
-        self._session: aiohttp.ClientSession | None = None
+        self._pages = Pages()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._pages.close()
 
     async def unmet(self, view: PromotionView, image: Image) -> str:
         """The first of after and checks that doesn't hold now, in words; "" if all do."""
@@ -38,9 +35,7 @@ class Gates:
             if missing := await self._after(after, image):
                 return missing
         for check in gates.checks:
-            if self._session is None:
-                self._session = session()
-            if missing := await unmet(self._session, check, view.promotion, image, self._context.settings.checks):
+            if missing := await unmet(self._pages, check, view.promotion, image, self._context.settings.checks):
                 return missing
         return ""
 

@@ -462,20 +462,27 @@ async def test_other_gates_must_hold_for_the_soak_time(story: Story) -> None:
 
 
 async def test_an_http_check_must_answer_as_asked(story: Story) -> None:
-    story.document(gates={"checks": [{"url": f"{story.gitea.url}/api/healthz", "status": 404}]})
+    story.document(gates={"checks": [{"url": f"{story.gitea.url}/api/healthz", "status": 404, "private": True}]})
     await story.publish("1.4.2")
     state = await story.work()
     assert state.phase == "Waiting"
     assert state.why.endswith("answers 404 (now 200)")
-    story.document(gates={"checks": [{"url": f"{story.gitea.url}/api/healthz"}]})
+    story.document(gates={"checks": [{"url": f"{story.gitea.url}/api/healthz", "private": True}]})
     assert (await story.look()).phase == "Proposed"
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]"])
 async def test_no_check_reaches_a_clouds_metadata(story: Story, host: str) -> None:
-    story.document(gates={"checks": [{"url": f"http://{host}/latest/meta-data"}]})
+    story.document(gates={"checks": [{"url": f"http://{host}/latest/meta-data", "private": True}]})
     await story.publish("1.4.2")
-    assert (await story.work()).why.endswith("(now the address is one that nothing may be asked of)")
+    assert "a cloud's metadata" in (await story.work()).why
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1"])
+async def test_a_check_reaches_the_clusters_own_pages_only_where_it_says_so(story: Story, host: str) -> None:
+    story.document(gates={"checks": [{"url": f"http://{host}/"}]})
+    await story.publish("1.4.2")
+    assert "not one of the public Internet; `private: true` allows" in (await story.work()).why
 
 
 async def test_a_pinned_digest_is_waited_for(story: Story) -> None:

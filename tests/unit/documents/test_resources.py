@@ -155,6 +155,22 @@ def test_a_namespaces_promotion_runs_no_program_of_the_worker() -> None:
     assert said(resource("Promotion", "windlass", "web", spec)) == []
 
 
+def test_a_namespaces_promotion_asks_for_public_pages_only() -> None:
+    spec = {
+        "image": "registry.example/shop/web",
+        "target": {"repository": "shop"},
+        "gates": {"checks": [{"url": "http://other.team-b.svc/", "private": True}]},
+    }
+    (error,) = said(resource("Promotion", "team-a", "web", spec))
+    assert error.startswith("Promotion team-a/web: spec.gates.checks[0].private: what the worker reaches")
+
+
+def test_a_namespaces_promotion_shows_the_commits_of_its_own_repositories_only() -> None:
+    spec = {"image": "registry.example/shop/web", "target": {"repository": "shop"}, "source": "secret"}
+    (found,) = read([resource("Promotion", "team-a", "web", spec)], TERMS).documents
+    assert found.document.spec.source == "team-a--secret"  # type: ignore[union-attr]
+
+
 def test_another_namespaces_repository_is_not_there(tmp_path: Path) -> None:
     """By no name: neither by the one that it has there, nor by the one that Windlass calls it."""
     for name in ("web", "team-b--web"):

@@ -190,6 +190,23 @@ def test_a_secret_that_is_not_there_is_told_and_found_when_it_comes(team: Team) 
     assert "value-of-the-late-secret" not in team.windlass.log()
 
 
+def test_a_pipeline_that_can_not_build_says_why(team: Team) -> None:
+    """In Windlass' own namespace, where its Repository is, too."""
+    spec = {"source": {"repository": "code", "branch": "nowhere"}, "image": "registry.example/shop/web"}
+    team.create("Repository", "code", {"url": team.url, "forge": "generic"}, namespace=team.own)
+    team.create("Pipeline", "web", spec, namespace=team.own)
+    try:
+        said = team.wait(
+            lambda: (one := team.condition("Pipeline", "web", namespace=team.own)).get("status") == "False" and one,
+            "the failure was not told",
+        )
+        assert (said["reason"], said["message"]) == ("BuildFailed", "code: there is no branch nowhere")
+        assert team.condition("Pipeline", "web", "Stalled", namespace=team.own)["status"] == "True"
+    finally:
+        for kind, name in (("Pipeline", "web"), ("Repository", "code")):
+            team.delete(kind, name, namespace=team.own)
+
+
 def test_a_status_is_written_only_when_it_changes(team: Team) -> None:
     start(team, "quiet")
     before = writes(team, "quiet")

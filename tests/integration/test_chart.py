@@ -171,6 +171,19 @@ def test_the_dashboard_has_no_key_document_or_secret_of_windlass(helm: Helm) -> 
     assert {"key", "documents", "secret-0", "config-0", "checks"} <= volumes["main-windlass-worker"]
 
 
+def test_a_service_that_ends_listens_until_nobody_is_led_to_it(helm: Helm) -> None:
+    """Its addresses leave the Service while it sleeps; no delivery of a rolling upgrade is refused."""
+    rendered = objects(template(helm, {}).stdout)
+    (service,) = [
+        one for one in rendered if (one["kind"], one["metadata"]["name"]) == ("Deployment", "main-windlass-service")
+    ]
+    pod = service["spec"]["template"]["spec"]
+    program, seconds = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    assert 0 < int(seconds) < pod["terminationGracePeriodSeconds"] - 10
+    assert service["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
 @pytest.mark.parametrize("way", ["an Ingress", "a Gateway"])
 def test_each_way_in_leads_to_all_that_others_may_call(helm: Helm, way: str) -> None:
     app = make_app(Documents(), Mock(), Mock(), Mock(), body_limit=1024)

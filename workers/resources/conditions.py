@@ -72,6 +72,11 @@ def of_application(state: ApplicationState, *, current: bool, trouble: str) -> V
     return Verdict("Unknown", "Progressing", why(state) or "health is not known yet", reconciling=True)
 
 
+def of_pipeline(trouble: str) -> Verdict:
+    """``trouble``: why the last push was not built; "" if it was, or there was none."""
+    return Verdict("False", "BuildFailed", trouble, stalled=True) if trouble else VALID
+
+
 def _phase(state: ApplicationState) -> str:
     return "Progressing" if state.phase in DONE or state.phase == "Unknown" else state.phase
 

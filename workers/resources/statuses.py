@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from windlass.documents.catalog import Catalog
 from windlass.documents.crds import GROUP, VERSION
+from windlass.documents.pipeline import Pipeline
 from windlass.documents.promotion import Promotion
 from windlass.documents.resources import Found, Of, Resource
 from windlass.documents.status import ResourceStatus
@@ -39,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 SELDOM_SECONDS = 5.0
-"""How often what nobody announces is looked at: sources that can't be followed, and promotions."""
+"""How often what nobody announces is looked at: sources that can't be followed, builds that failed, and promotions."""
 MANAGER = "windlass-status"
 BATCH = 50
 """Resources that are looked at together: others get their turn between two batches."""
@@ -95,7 +96,7 @@ class Statuses:
         names = set(await self._context.queue.changed())
         if time.monotonic() - self._seldom >= SELDOM_SECONDS:
             self._seldom = time.monotonic()
-            failed = await self._context.queue.errors(sorted(catalog.sources))
+            failed = await self._context.queue.errors(sorted({**catalog.sources, **catalog.pipelines}))
             sources = {source for source, _ in failed.items() ^ self._failed.items()}
             names |= {
                 one.name
@@ -103,6 +104,7 @@ class Statuses:
                 if source in catalog.sources
                 for one in catalog.sources[source].applications
             }
+            names |= {catalog.pipelines[one].pipeline.name for one in sources if one in catalog.pipelines}
             self._failed = failed
             names |= {view.promotion.name for view in catalog.promotions.values()}
         return [
@@ -145,6 +147,8 @@ class Statuses:
             return status, conditions.secret_missing(missing)
         if isinstance(of.document, Promotion):
             return conditions.promotion_status(await self._promotions.read(of.document.name)), conditions.VALID
+        if isinstance(of.document, Pipeline):
+            return status, conditions.of_pipeline(news.failed.get(of.document.id, ""))
         if isinstance(of.document, Application):
             current = state.document == document_digest(of.document, news.catalog.limits_of(of.document))
             return status, conditions.of_application(state, current=current, trouble=news.trouble(of.document))
@@ -178,7 +182,7 @@ class News(NamedTuple):
     catalog: Catalog
     documents: Mapping[str, Of]  # by the resource's uid
     wrong: Mapping[str, Sequence[str]]  # by its label
-    failed: Mapping[str, str]  # source -> why it can't be followed
+    failed: Mapping[str, str]  # source, or a pipeline's name in the queue -> why it can't be followed, or built
 
     def trouble(self, application: Application) -> str:
         """Why a source of the application can't be followed; "" if all can."""

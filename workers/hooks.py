@@ -41,7 +41,7 @@ class Hooks:
         if resource is None:
             return False
         try:
-            live = await self._live(resource, hook)
+            live = await self._live(resource, hook.key)
             anew = DeletePolicy.BEFORE_CREATION in hook.item.directives.delete_policies
             if live is not None and _digest_of(live) == self._digest(hook) and not (again and anew):
                 return True
@@ -63,11 +63,15 @@ class Hooks:
             await self.remove(hook)
 
     async def delete(self, key: ObjectKey) -> None:
-        """Delete what a hook made that Git may no longer have.
+        """Delete what a hook made that Git may no longer have. Redis named it, so nothing but a hook goes by that name.
 
         :raises ApiError: the server refused, or it isn't this application's.
         """
-        if (resource := await self._writer.cluster.discovery.preferred(key.group, key.kind)) is not None:
+        resource = await self._writer.cluster.discovery.preferred(key.group, key.kind)
+        if resource is None:
+            return
+        live = await self._live(resource, key)
+        if live is not None and _digest_of(live).startswith(HOOK):
             await self._remove(resource, key)
 
     async def remove(self, hook: HookRun) -> None:
@@ -83,10 +87,9 @@ class Hooks:
         text = f"{self._revision} {hook.id} {hook.item.wanted.sketch.hash}"
         return HOOK + hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    async def _live(self, resource: Resource, hook: HookRun) -> dict[str, Any] | None:
-        return await removal.metadata_of(
-            self._writer.cluster.client, resource, hook.key, deadline=self._writer.lease.remaining
-        )
+    async def _live(self, resource: Resource, key: ObjectKey) -> dict[str, Any] | None:
+        client, deadline = self._writer.cluster.client, self._writer.lease.remaining
+        return await removal.metadata_of(client, resource, key, deadline=deadline)
 
     async def _remove(self, resource: Resource, key: ObjectKey) -> None:
         await self._writer.cluster.replace_away(

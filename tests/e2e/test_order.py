@@ -7,11 +7,13 @@ import time
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
 from tests.e2e.world import World, config_map
 from tests.parts.waiting import until
 from tests.parts.windlass import application, cluster, repository
+from windlass.state import application_key
 
 pytestmark = pytest.mark.e2e
 
@@ -175,6 +177,17 @@ def test_a_hook_that_asks_to_go_once_it_succeeded_stays_until_its_phase_is_over(
     world.applied_completely(mended, 90)
     assert (world.value("account"), world.value("web")) == (None, "1")
     assert (created(world, "jobs", "first"), created(world, "jobs", "second")) == ("", "")
+
+
+def test_nothing_but_a_hook_is_deleted_because_redis_calls_it_a_hook_that_is_done(world: World) -> None:
+    world.push({"manifests/web.yaml": config_map("web", "1")})
+    path = f"/api/v1/namespaces/{world.name}/configmaps/web"
+    uid = (world.cluster.get(path) or {})["metadata"]["uid"]
+    lie = {"revision": "older", "due": True, "spent": [f"PreSync ConfigMap/{world.name}/web"]}
+    with redis.Redis.from_url(world.redis.url) as memory:
+        memory.hset(application_key(world.name), "standing", json.dumps(lie))
+    world.push({"manifests/other.yaml": config_map("other", "1")})
+    assert (world.cluster.get(path) or {})["metadata"]["uid"] == uid
 
 
 def test_a_hook_that_failed_runs_again_when_a_person_asks_and_is_not_forgotten(world: World) -> None:

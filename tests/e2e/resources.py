@@ -69,7 +69,8 @@ class Team:
                 for item in found["items"]:
                     self.let_go(kind, item["metadata"]["name"], namespace)
         for namespace in (self.name, self.own):
-            self.plane.request("DELETE", f"/api/v1/namespaces/{namespace}")
+            if self.get(f"/api/v1/namespaces/{namespace}") is not None:
+                self.plane.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
     def let_go(self, kind: str, name: str, namespace: str) -> None:
         """No test leaves a namespace that can't end."""

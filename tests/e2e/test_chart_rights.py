@@ -25,29 +25,32 @@ MAIN, SERVICE = "main-windlass", "main-windlass-service"
 
 
 @pytest.fixture
-def team(parts_folder: Path, unique: str, defined: ControlPlane) -> Iterator[Team]:
+def given(parts_folder: Path, unique: str, defined: ControlPlane) -> Iterator[Team]:
+    """A team, whose Windlass has no rights yet."""
     folder = parts_folder / unique
     folder.mkdir()
     made = Team(folder, unique, defined)
     try:
         made.start()
-        give_rights(made)
-        use_rights(made)
         yield made
     finally:
         made.stop()
 
 
-def give_rights(team: Team) -> None:
-    """What the chart has of accounts and roles, for one team's namespace."""
-    values = {
-        "resources": {"scope": "namespaces", "namespaces": [team.name], "secrets": ["git"]},
-        "rbac": {
-            "scope": "namespaces",
-            "namespaces": [team.name],
-            "impersonate": [{"namespace": team.name, "names": ["deployer"]}],
-        },
-    }
+@pytest.fixture
+def team(given: Team) -> Team:
+    """The chart's rights for one team's namespace, and for no other."""
+    impersonate = [{"namespace": given.name, "names": ["deployer"]}]
+    give_rights(
+        given,
+        resources={"scope": "namespaces", "namespaces": [given.name], "secrets": ["git"]},
+        rbac={"scope": "namespaces", "namespaces": [given.name], "impersonate": impersonate},
+    )
+    return given
+
+
+def give_rights(team: Team, **values: Any) -> None:
+    """What the chart has of accounts and roles with these values."""
     command = [binary("helm"), "template", "main", str(CHART), "--namespace", team.own, "--kube-version", KUBERNETES]
     command += ["--values", "-", "--show-only", "templates/rbac.yaml", "--show-only", "templates/resources.yaml"]
     done = subprocess.run(
@@ -58,6 +61,7 @@ def give_rights(team: Team) -> None:
         if item:
             namespace = item["metadata"].get("namespace", team.own)
             team.plane.request("POST", PATHS[item["kind"]].format(namespace), item)
+    use_rights(team)
 
 
 def use_rights(team: Team) -> None:
@@ -137,6 +141,34 @@ def test_what_is_needed_is_allowed_and_nothing_else(team: Team) -> None:
         (service, "impersonate", "", "serviceaccounts/deployer", team.name),
     ):
         assert not may_name(team.plane, *kept), kept
+
+
+def test_teams_have_rights_of_their_own_and_windlass_writes_nothing_by_itself(given: Team) -> None:
+    """`rbac.scope: none`: it applies, prunes and undoes drift as the team's account, and lets the team's namespace go."""
+    team, main = given, f"system:serviceaccount:{given.own}:{MAIN}"
+    give_rights(team, resources={"scope": "cluster"}, rbac={"scope": "none", "impersonate": [{"namespace": team.name}]})
+    team.windlass.environment["WINDLASS_RESOURCES"] = "cluster"
+    team.create_secret()
+    team.create_repository()
+    team.create_application()
+    team.windlass.workers.append(team.windlass.spawn("watcher"))
+    with team.windlass.start():
+        team.wait_ready()
+        assert team.push({"manifests/b.yaml": config_map("b", "1")}) == 202
+        team.wait(lambda: team.value("b") == "1", "the push was not applied")
+        assert team.push({"manifests/a.yaml": None}) == 202
+        team.wait(lambda: team.value("a") is None, "what left was not pruned")
+        path = f"/api/v1/namespaces/{team.name}/configmaps/b"
+        team.wait_ready()
+        change = {"data": {"value": "changed"}}
+        team.plane.request("PATCH", path, change, content_type="application/merge-patch+json")
+        team.wait(lambda: team.value("b") == "1", "the drift was not undone")
+        assert refused(team.plane, main) == set()
+        for verb in ("create", "patch", "delete"):
+            assert not may_name(team.plane, main, verb, "", "configmaps", team.name)
+        # The account and Windlass' rights go first; the application must not hold the rest of the namespace for ever.
+        team.plane.request("DELETE", f"/api/v1/namespaces/{team.name}")
+        team.wait(lambda: team.get(f"/api/v1/namespaces/{team.name}") is None, "the namespace did not go")
 
 
 def may_name(plane: ControlPlane, account: str, verb: str, group: str, resource: str, namespace: str) -> bool:

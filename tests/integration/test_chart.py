@@ -295,7 +295,7 @@ def may(control_plane: ControlPlane, account: str, verb: str, group: str, resour
 def test_teams_with_rights_of_their_own_leave_windlass_almost_none(
     helm: Helm, control_plane: ControlPlane, restricted: str
 ) -> None:
-    """It keeps its records, and acts as the accounts that are listed; nothing else."""
+    """It keeps its records, acts as the accounts that are listed, and reads where they are; nothing else."""
     team = f"{restricted}-team"
     control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": team}})
     values = {"rbac": {"scope": "none", "impersonate": [{"namespace": team, "names": ["deployer"]}]}}
@@ -305,7 +305,10 @@ def test_teams_with_rights_of_their_own_leave_windlass_almost_none(
     assert may(control_plane, account, "patch", "", "configmaps", restricted)
     assert not may(control_plane, account, "patch", "", "configmaps", team)
     assert not may(control_plane, account, "get", "", "secrets", restricted)
-    assert not may(control_plane, account, "get", "", "secrets", team)
+    assert may(control_plane, account, "list", "", "secrets", team)
+    assert may(control_plane, account, "watch", "apps", "deployments", team)
+    assert not may(control_plane, account, "list", "apps", "deployments", restricted)
+    assert not may(control_plane, account, "delete", "apps", "deployments", team)
     assert not may(control_plane, account, "create", "", "pods", team)
     assert not may(control_plane, account, "impersonate", "", "users")
     assert not may(control_plane, account, "impersonate", "", "serviceaccounts", restricted)

@@ -13,6 +13,7 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
+from windlass.documents.types import ClusterSpec
 from windlass.errors import PermanentError, TransientError, WindlassError
 from windlass.feed import terms
 from windlass.state import read_state
@@ -102,10 +103,13 @@ class Finalizers:
         await asyncio.sleep(GRACE_SECONDS)
         while True:
             try:
-                if await self._delete(known, name):
+                if await self._delete(known, name) or await self._goes_with_its_namespace(known, name):
                     await self._finish(known)
                     return
             except (RedisError, WindlassError) as error:
+                if await self._goes_with_its_namespace(known, name):
+                    await self._finish(known)
+                    return
                 self.said[known.place] = str(error)
                 log.warning("resources.ending_failed", application=name, error=str(error))
             await asyncio.sleep(pause)
@@ -146,6 +150,28 @@ class Finalizers:
         self.said[known.place] = "; ".join(lines)
         log.info("resources.ended" if done else "resources.ending_failed", application=name, deleted=deletion.deleted)
         return done
+
+    async def _goes_with_its_namespace(self, known: Known, name: str) -> bool:
+        """Is the namespace being deleted, in which are the resource and all that it has? The accounts and rights that were in
+        there may have gone first: nobody could delete the rest, and the resource would hold the namespace for ever."""
+        context, namespace = self._context, known.resource.namespace
+        if namespace == context.settings.resources_namespace:
+            return False  # of any namespace's objects
+        try:
+            state = await read_state(context.redis, name)
+            document = context.catalog.clusters.get(state.cluster or _destination(known))
+            if document is None or not self._home(document.spec):
+                return False
+            answer = await self._client.request("GET", f"/api/v1/namespaces/{namespace}")
+        except (RedisError, WindlassError) as error:
+            log.warning("resources.ending_failed", application=name, error=str(error))
+            return False
+        return bool(answer.json()["metadata"].get("deletionTimestamp"))
+
+    def _home(self, spec: ClusterSpec) -> bool:
+        """Is it the cluster that has the resources?"""
+        kubeconfig = self._context.settings.resources_kubeconfig
+        return (spec.kubeconfig == kubeconfig and not spec.context) if kubeconfig else spec.in_cluster
 
     def _require_heard(self, known: Known) -> None:
         """

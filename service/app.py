@@ -57,12 +57,12 @@ RECEIVER = web.AppKey("receiver", Receiver)
 
 
 def make_app(
-    documents: Documents, queue: Queue, secrets: Resolver, redis: Redis, *, body_limit: int
+    documents: Documents, queue: Queue, secrets: Resolver, redis: Redis, *, key: bytes, body_limit: int
 ) -> web.Application:
-    """The application; whoever runs it starts `Documents.follow` beside it."""
+    """The application; whoever runs it starts `Documents.follow` beside it. ``key``: the installation's (WINDLASS_KEY)."""
     receiver = Receiver(body_limit)
     webhooks = Webhooks(documents, queue, secrets, receiver)
-    images = Images(documents, queue, secrets, receiver)
+    images = Images(documents, queue, secrets, receiver, key)
     health = Health(documents, redis)
     app = web.Application(client_max_size=body_limit)
     app[RECEIVER] = receiver
@@ -148,7 +148,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     documents = Documents()
     documents.use(directory.load())
     secrets = Secrets(feed.secrets if feed else None)
-    app = make_app(documents, queue, secrets, redis, body_limit=settings.body_limit)
+    app = make_app(documents, queue, secrets, redis, key=settings.secret_key(), body_limit=settings.body_limit)
     stop = stop or _stop_on_signals()
     try:
         figures = Figures(redis, settings.queue, documents)

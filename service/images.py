@@ -21,7 +21,7 @@ from service.senders import Refused
 from service.speakers import Speaker, Speakers, believed
 from windlass.events import Ignored, ImagePublished
 from windlass.forges.base import PayloadError
-from windlass.queue.promotions import Queue, note
+from windlass.queue.promotions import Queue, note, seal_of
 from windlass.registries import ImageEvent, Presented
 
 CI_ENDPOINT = "images"
@@ -44,8 +44,9 @@ class Delivery(NamedTuple):
 class Images:
     """The two handlers, with what they need."""
 
-    def __init__(self, documents: Documents, queue: Queue, secrets: Resolver, receiver: Receiver) -> None:
+    def __init__(self, documents: Documents, queue: Queue, secrets: Resolver, receiver: Receiver, key: bytes) -> None:
         self._documents, self._queue, self._secrets, self._receiver = documents, queue, secrets, receiver
+        self._seal = seal_of(key)
 
     async def from_ci(self, request: web.Request) -> web.Response:
         """``POST /images``."""
@@ -108,7 +109,14 @@ class Images:
         if not noted:
             return 200, {"event": event_id, "ignored": _nothing(event.images, allowed)}
         try:
-            marked = await note(self._queue, noted, event=event_id, delivery=delivery.identity, received_at=received_at)
+            marked = await note(
+                self._queue,
+                noted,
+                seal=self._seal,
+                event=event_id,
+                delivery=delivery.identity,
+                received_at=received_at,
+            )
         except (RedisError, OSError) as error:
             redis_is_away(event_id, error)
         rows: list[dict[str, Any]] = [

@@ -46,7 +46,12 @@ TABLE = (
     Variable("WINDLASS_BODY_LIMIT", "4194304", "bytes that a webhook's body may have; more is answered 413"),
     Variable("WINDLASS_CONCURRENCY", "16", "jobs, and applications of one job and cluster, that a worker runs at once"),
     Variable("WINDLASS_QUEUE", "windlass", "the name of the RQ queue"),
-    Variable("WINDLASS_KEY", "", "the key of the hashes of Secrets: at least 32 characters, the same for all workers"),
+    Variable(
+        "WINDLASS_KEY",
+        "",
+        "the installation's key, the same for all its processes, of at least 32 characters: "
+        "of the hashes of Secrets, and of what is signed in Redis",
+    ),
     Variable("WINDLASS_KEY_FILE", "", "a file that holds it; without either, a key is made below WINDLASS_DATA"),
     Variable(
         "WINDLASS_DEFAULT_SERVICE_ACCOUNT",

@@ -20,7 +20,7 @@ async def intake(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, value in (("SECRET", SECRET), ("OLD", OLD), ("OTHER", OTHER)):
         monkeypatch.setenv(name, value)
     redis, documents = connect_redis(redis_url), Documents()
-    app = make_app(documents, SourceQueue(redis), Secrets(), redis, body_limit=LIMIT)
+    app = make_app(documents, SourceQueue(redis), Secrets(), redis, key=b"k" * 32, body_limit=LIMIT)
     async with listening(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
         yield Intake(f"http://127.0.0.1:{port}", session, redis, documents, tmp_path)
     await redis.aclose()

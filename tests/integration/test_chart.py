@@ -186,7 +186,7 @@ def test_a_service_that_ends_listens_until_nobody_is_led_to_it(helm: Helm) -> No
 
 @pytest.mark.parametrize("way", ["an Ingress", "a Gateway"])
 def test_each_way_in_leads_to_all_that_others_may_call(helm: Helm, way: str) -> None:
-    app = make_app(Documents(), Mock(), Mock(), Mock(), body_limit=1024)
+    app = make_app(Documents(), Mock(), Mock(), Mock(), key=b"k" * 32, body_limit=1024)
     posts = [route.resource for route in app.router.routes() if route.method == "POST"]
     called = {f"/{resource.canonical.split('/')[1]}" for resource in posts if resource is not None}
     (found,) = [one for one in objects(template(helm, VALUES[way]).stdout) if one["kind"] in ("Ingress", "HTTPRoute")]

@@ -20,7 +20,7 @@ from tests.parts.process import free_port
 from tests.parts.windlass import API_VERSION
 from windlass.documents.directory import DocumentDirectory
 from windlass.queue import LeaseKeeper, Run, SourceQueue
-from windlass.queue.promotions import Image, images
+from windlass.queue.promotions import Image, images, seal_of
 from windlass.secrets import Secrets
 
 pytestmark = pytest.mark.integration
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 DATA = Path(__file__).parents[1] / "data" / "images"
 SECRET, OTHER = "the-registrys-secret", "somebody-else's"
 LIMIT = 256 * 1024
+KEY = b"k" * 32
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 DIGEST = "sha256:" + "a1" * 32
 
@@ -71,11 +72,12 @@ class Intake:
     async def noted(self, promotion: str) -> list[Image]:
         """What the next job of the promotion would see."""
         raw = await self.redis.lrange(f"windlass:source:promotion_{promotion}:hints", 0, -1)
-        return [orjson_image(hint) for hint in raw]
+        return [orjson_image(hint, promotion) for hint in raw]
 
 
-def orjson_image(hint: bytes) -> Image:
-    return Image(**orjson.loads(orjson.loads(hint)["before"]))
+def orjson_image(hint: bytes, promotion: str) -> Image:
+    word = seal_of(KEY).opened(promotion, orjson.loads(hint)["before"].encode())
+    return Image(**orjson.loads(word or b"not ours"))
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ async def intake(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SECRET", SECRET)
     monkeypatch.setenv("OTHER", OTHER)
     redis, documents = connect_redis(redis_url), Documents()
-    app = make_app(documents, SourceQueue(redis), Secrets(), redis, body_limit=LIMIT)
+    app = make_app(documents, SourceQueue(redis), Secrets(), redis, key=KEY, body_limit=LIMIT)
     async with listening(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
         yield Intake(f"http://127.0.0.1:{port}", session, redis, tmp_path, documents)
     await redis.aclose()
@@ -231,7 +233,7 @@ async def test_a_redelivery_is_noted_once_and_of_what_is_decided_it_asks_for_not
     await queue.epoch(fresh=True)
     run = await queue.begin("promotion_web-1", "promotion_web")
     assert isinstance(run, Run)
-    (image,) = images(run.hints)
+    (image,) = images(run.hints, "web", seal_of(KEY))
     await queue.advance(run, commit=image.identity, documents="d", dirty=[])
     await queue.finish(run)
     status, answer = await intake.post("/images", WEB, BEARER)
@@ -241,7 +243,7 @@ async def test_a_redelivery_is_noted_once_and_of_what_is_decided_it_asks_for_not
 async def test_without_redis_nothing_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", SECRET)
     redis, documents = connect_redis(f"redis://127.0.0.1:{free_port()}"), Documents()
-    app = make_app(documents, SourceQueue(redis), Secrets(), redis, body_limit=LIMIT)
+    app = make_app(documents, SourceQueue(redis), Secrets(), redis, key=KEY, body_limit=LIMIT)
     async with listening(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
         intake = Intake(f"http://127.0.0.1:{port}", session, redis, tmp_path, documents)
         intake.write(registry("ci", "ci"), promotion("web", "registry.example/shop/web"))

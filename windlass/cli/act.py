@@ -91,10 +91,10 @@ def approve(name: str) -> None:
     raise SystemExit(asyncio.run(_approve(name)))
 
 
-async def _approve_promotion(redis: Redis, queue: SourceQueue, view: PromotionView) -> int:
+async def _approve_promotion(redis: Redis, queue: SourceQueue, view: PromotionView, key: bytes) -> int:
     from workers.promote.state import PromotionStore
 
-    store, name = PromotionStore(redis), view.promotion.name
+    store, name = PromotionStore(redis, key), view.promotion.name
     image = (await store.read(name)).image
     if image is None:
         click.echo(f"{name}: no image waits for an approval")
@@ -110,7 +110,7 @@ async def _approve(application: str) -> int:
     async with connect(settings) as (redis, queue, catalog):
         promotion = catalog.promotions.get(promotion_id(application))
         if promotion is not None and application not in catalog.applications:
-            return await _approve_promotion(redis, queue, promotion)
+            return await _approve_promotion(redis, queue, promotion, settings.secret_key())
         document = application_of(catalog, settings, application)
         now = await state.read_state(redis, application)
         if now.phase == "Synced" or not now.wanted:

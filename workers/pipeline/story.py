@@ -22,7 +22,7 @@ from windlass.errors import PermanentError, WindlassError
 from windlass.events import ImagePublished
 from windlass.forges import status as forge_status
 from windlass.queue import Run
-from windlass.queue.promotions import Noted, note
+from windlass.queue.promotions import Noted, note, seal_of
 from windlass.registries.names import image_name
 from windlass.tag_policy import Policy
 from workers.aiogit import GitRepository
@@ -75,7 +75,8 @@ class Pipelines:
             built = await self._build(view, repository, tip)
         noted = self._noted(view, built)
         if noted:
-            await note(self._context.queue, noted, event=run.source, delivery="", received_at=time.time())
+            seal = seal_of(self._context.secret_key)
+            await note(self._context.queue, noted, seal=seal, event=run.source, delivery="", received_at=time.time())
         return await self._done(run, view, tip, f"{built.reference}@{built.digest}")
 
     async def _view(self, source: str, digest: str) -> PipelineView:

@@ -24,7 +24,7 @@ class Follower:
     """A worker's service; several workers at once do no harm, a nudge of what waits is one job."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._store = context, PromotionStore(context.redis)
+        self._context, self._store = context, PromotionStore(context.redis, context.secret_key)
 
     async def run(self) -> None:
         """Listen for as long as the worker lives."""

@@ -1,4 +1,5 @@
-"""What Redis knows of a promotion: written by who holds its lease. All of it can be lost: the forge holds the truth."""
+"""What Redis knows of a promotion: written by who holds its lease, and sealed (`windlass.queue.seal`). All of it can be lost: the
+forge holds the truth."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from windlass.errors import LeaseLostError
 from windlass.queue import Run
 from windlass.queue.promotions import Image
 from windlass.queue.scripts import source as script
+from windlass.queue.seal import Seal
+from windlass.wire import raw
 
 Phase = Literal["Idle", "Waiting", "Proposed", "Conflict", "Merged", "Declined", "Promoted"]
 """``Declined``: closed without a merge, which means no until a newer image. ``Promoted``: the target names it without a merge."""
@@ -43,30 +46,35 @@ def key(name: str) -> str:
 class PromotionStore:
     """Reads and writes the states."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, shared_key: bytes) -> None:
         self._redis, self._note = redis, redis.register_script(script("promotion"))
+        self._seal = Seal(shared_key, "promotion")
 
     async def read(self, name: str) -> PromotionState:
-        """What can't be read counts as never written."""
-        raw = await self._redis.hget(key(name), "state")
+        """What can't be read, or none of us wrote, counts as never written: the forge is asked."""
+        sealed = await self._redis.hget(key(name), "state")
+        word = self._seal.opened(name, raw(sealed)) if sealed is not None else None
         try:
-            return msgspec.json.decode(raw or b"{}", type=PromotionState)
-        except (msgspec.DecodeError, TypeError):
+            return msgspec.json.decode(word or b"{}", type=PromotionState)
+        except msgspec.DecodeError:
             return PromotionState()
 
     async def write(self, run: Run, name: str, state: PromotionState) -> None:
         """
         :raises LeaseLostError: another worker has the promotion now.
         """
-        args: list[str | bytes] = [run.source, str(run.lease.token), name, msgspec.json.encode(state)]
+        word = self._seal.sealed(name, msgspec.json.encode(state))
+        args: list[str | bytes] = [run.source, str(run.lease.token), name, word]
         if not await self._note(args=args):
             raise LeaseLostError(f"promotion {name} is somebody else's now")
 
     async def approved(self, name: str) -> str:
         """The identity of the image that a person approved last."""
-        raw = await self._redis.hget(key(name), "approved")
-        return raw.decode() if isinstance(raw, bytes) else ""
+        sealed = await self._redis.hget(key(name), "approved")
+        word = self._seal.opened(f"{name} approved", raw(sealed)) if sealed is not None else None
+        return (word or b"").decode()
 
     async def approve(self, name: str, image: Image) -> None:
         """A person says yes to this very image; the promotion must be nudged after it."""
-        await self._redis.hset(key(name), "approved", image.identity)
+        word = self._seal.sealed(f"{name} approved", image.identity.encode())
+        await self._redis.hset(key(name), "approved", word)

@@ -22,7 +22,8 @@ from windlass.forges.calls import RefusedError
 from windlass.forges.pulls import PullRequest, PullRequests, Wanted
 from windlass.queue import Run
 from windlass.queue.notices import Occurrence
-from windlass.queue.promotions import Image, images
+from windlass.queue.promotions import Image, images, seal_of
+from windlass.queue.seal import Seal
 from windlass.tag_policy import Policy
 from workers.context import Context
 from workers.jobs import serve
@@ -58,8 +59,8 @@ class Promoter:
     """The worker's function `promote(job_id, source, generation, digest)`, and what it needs."""
 
     def __init__(self, context: Context, propose: Propose) -> None:
-        self._context, self._propose = context, propose
-        self._store, self._sources = PromotionStore(context.redis), Sources(context)
+        self._context, self._propose, self._seal = context, propose, seal_of(context.secret_key)
+        self._store, self._sources = PromotionStore(context.redis, context.secret_key), Sources(context)
         self._gates, self._forge = Gates(context, self._store), ForgeAccess(context.secrets, context.secret_key)
 
     async def close(self) -> None:
@@ -120,7 +121,7 @@ class Promoter:
         pulls = await self._forge.pull_requests(view.repository) if view.promotion.spec.mode == "pullRequest" else None
         if state.image is None and pulls is not None:
             state = await self._recovered(view, pulls)
-        image = _newest(view, state, run)
+        image = _newest(view, state, run, self._seal)
         if image is None:
             return Step(state if state.image else PromotionState(at=time.time()))
         if state.image is None or image.identity != state.image.identity:
@@ -286,10 +287,10 @@ class Promoter:
                 await self._context.queue.nudge(view.id, digest=view.digest, reason=f"{done} is promoted")
 
 
-def _newest(view: PromotionView, state: PromotionState, run: Run) -> Image | None:
+def _newest(view: PromotionView, state: PromotionState, run: Run, seal: Seal) -> Image | None:
     """The newest image of what was noted and what is known; None if there is none."""
     policy, best = Policy(view.promotion.spec.policy), state.image
-    for image in images(run.hints):
+    for image in images(run.hints, view.promotion.name, seal):
         if policy.newer(image.candidate, best.candidate if best else None):
             best = image
     return best

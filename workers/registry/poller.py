@@ -19,7 +19,7 @@ from windlass.documents import ordering
 from windlass.documents.catalog import Catalog
 from windlass.documents.registry import Registry, RegistrySpec
 from windlass.errors import TransientError, WindlassError
-from windlass.queue.promotions import note
+from windlass.queue.promotions import note, seal_of
 from windlass.registries import Scope, image_name
 from windlass.tag_policy import Policy
 from workers.context import Context
@@ -119,7 +119,8 @@ class RegistryPoller:
             await self._context.redis.expire(key, REMEMBERED)
             return
         if found.noted:
-            await note(self._context.queue, found.noted, event=EVENT, delivery="", received_at=time.time())
+            seal = seal_of(self._context.secret_key)
+            await note(self._context.queue, found.noted, seal=seal, event=EVENT, delivery="", received_at=time.time())
         await keep(found.memory)  # after it was said: if not, it is said once more
 
     async def _read(self, key: str) -> Memory:

@@ -52,7 +52,7 @@ class Statuses:
     def __init__(self, context: Context, client: KubeClient, collection: Collection, finalizers: Finalizers) -> None:
         self._context, self._client = context, client
         self._collection, self._finalizers = collection, finalizers
-        self._promotions = PromotionStore(context.redis)
+        self._promotions = PromotionStore(context.redis, context.secret_key)
         self._heard: Found | None = None
         self._seen: dict[Place, str] = {}  # the resourceVersions that were looked at
         self._waiting: set[Place] = set()  # what becomes other without a word

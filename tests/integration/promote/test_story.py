@@ -22,8 +22,9 @@ from windlass.documents.directory import DocumentDirectory
 from windlass.documents.promotions import PromotionView
 from windlass.errors import TransientError
 from windlass.events import ImagePublished
-from windlass.queue import RECORDED, LeaseKeeper, SourceQueue
-from windlass.queue.promotions import Image, Noted, note
+from windlass.queue import RECORDED, LeaseKeeper, Mark, SourceQueue
+from windlass.queue.promotions import Image, Noted, note, seal_of
+from windlass.queue.seal import Seal
 from windlass.settings import Settings
 from workers.context import Context
 from workers.promote import words
@@ -48,7 +49,7 @@ class Story:
         self.gitea, self.path, self.context, self.folder = gitea, f"/repos/{ADMIN}/{name}", context, folder
         self.repository = gitea.create_repository(name)
         self.write("main", "1.0.0", new="")
-        self.promoter, self.store = Promoter(context, self.propose), PromotionStore(context.redis)
+        self.promoter, self.store = Promoter(context, self.propose), PromotionStore(context.redis, context.secret_key)
         self.proposed: list[str] = []
         self.extra: list[dict[str, object]] = []
         self.error: Exception | None = None
@@ -116,7 +117,8 @@ class Story:
         for tag in tags:
             event, image = f"e{next(self._events)}", ImagePublished(IMAGE, tag, "", commit, repository, time.time())
             noted = [Noted(promotion, view.digest, image)]
-            await note(self.context.queue, noted, event=event, delivery=event, received_at=time.time())
+            seal = seal_of(self.context.secret_key)
+            await note(self.context.queue, noted, seal=seal, event=event, delivery=event, received_at=time.time())
 
     async def work(self, promotion: str = "web") -> PromotionState:
         """Run every job that waits; the state of one promotion then."""
@@ -393,16 +395,37 @@ async def test_a_strangers_pull_request_from_a_branch_of_the_same_name_is_not_th
     assert (pull["state"], pull["title"], pull["merged"]) == ("open", "mine", False)
 
 
-async def test_who_writes_redis_has_no_pull_request_of_their_own_merged(story: Story, unique: str) -> None:
+async def test_a_pull_request_that_is_not_the_promotions_is_not_merged_whatever_is_remembered(
+    story: Story, unique: str
+) -> None:
     theirs = await asyncio.to_thread(from_a_fork, story, unique, "any")
     story.document(pullRequest={"autoMerge": True})
-    image = Image("1.4.2", at=time.time())
-    lie = PromotionState("Proposed", image, theirs, branch="any", at=time.time())
-    await story.context.redis.hset("windlass:promotion:web", "state", msgspec.json.encode(lie))
+    wrong = PromotionState("Proposed", Image("1.4.2", at=time.time()), theirs, branch="any", at=time.time())
+    word = Seal(story.context.secret_key, "promotion").sealed("web", msgspec.json.encode(wrong))
+    await story.context.redis.hset("windlass:promotion:web", "state", word)
     state = await story.look()
     assert state.pull == 0
     assert "is none of this promotion" in state.why
     assert not story.gitea.api("GET", f"{story.path}/pulls/{theirs}")["merged"]
+
+
+async def test_who_writes_redis_names_no_image(story: Story) -> None:
+    story.document(mode="commit", gates={"approval": True})
+    evil = msgspec.json.encode(Image("6.6.6", at=time.time())).decode()
+    view = story.context.catalog.promotions["promotion_web"]
+    for word in (
+        evil,
+        "0" * 64 + evil,
+        Seal(story.context.secret_key, "image").sealed("other", evil.encode()).decode(),
+    ):
+        lie = Mark(view.id, "6.6.6@", word, "image 6.6.6", view.digest, keep=500)
+        await story.context.queue.mark([lie], event="e", delivery=word[:70], received_at=time.time())
+    state = PromotionState("Waiting", Image("6.6.6"), at=time.time())
+    lies = {"state": msgspec.json.encode(state), "approved": "6.6.6@"}
+    await story.context.redis.hset("windlass:promotion:web", mapping=lies)
+    assert (await story.work()).image is None
+    assert (await story.look()).phase == "Idle"
+    assert base64.b64decode(story.file("main")["content"]).endswith(b":1.0.0\n")
 
 
 async def test_the_next_environment_waits_for_the_one_before_and_then_starts_at_once(story: Story) -> None:

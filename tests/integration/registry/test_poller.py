@@ -19,7 +19,7 @@ from tests.integration.test_polling import until
 from tests.parts.registry import Registry
 from windlass.documents.directory import DocumentDirectory
 from windlass.queue import LeaseKeeper, SourceQueue
-from windlass.queue.promotions import Image
+from windlass.queue.promotions import Image, seal_of
 from windlass.settings import Settings
 from windlass.wire import text
 from workers.context import Context
@@ -67,7 +67,9 @@ class Bench:
     async def images(self, name: str = "web") -> list[str]:
         """The identities of the images that this promotion was told of."""
         hints = await self.redis.lrange(f"windlass:source:promotion_{name}:hints", 0, -1)
-        return [msgspec.json.decode(msgspec.json.decode(hint)["before"], type=Image).identity for hint in hints]
+        seal = seal_of(b"k" * 32)
+        words = [seal.opened(name, msgspec.json.decode(hint)["before"].encode()) for hint in hints]
+        return [msgspec.json.decode(word or b"not ours", type=Image).identity for word in words]
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -18,14 +18,17 @@ from service.app import make_app
 from service.follow import Documents
 from tests.parts.build import binary
 from tests.parts.control_plane import ControlPlane
+from windlass.documents.directory import DocumentDirectory
 
 pytestmark = pytest.mark.integration
 
 CHART = Path(__file__).parents[2] / "charts/windlass"
 OPERATIONS = CHART.parents[1] / "docs/operations.md"
 KUBERNETES = "1.36.3"
+DOCUMENTED: dict[str, Any] = yaml.safe_load(OPERATIONS.read_text().partition("```yaml\n")[2].partition("```")[0])
 VALUES: dict[str, dict[str, Any]] = {
     "as it is": {},
+    "as the documentation shows": DOCUMENTED,
     "teams with rights of their own": {
         "rbac": {"scope": "none", "impersonate": [{"namespace": "shop", "names": ["deployer"]}, {"namespace": "blog"}]},
         "settings": {"WINDLASS_DEFAULT_SERVICE_ACCOUNT": "deployer"},
@@ -141,6 +144,17 @@ def test_every_set_of_values_renders_what_the_api_server_takes_without_a_warning
             item["metadata"]["namespace"] = restricted
         warnings = control_plane.warnings(PATHS[item["kind"]].format(restricted), item)
         assert not warnings, f"{item['kind']} {item['metadata']['name']}: {warnings}"
+
+
+def test_the_documents_that_the_documentation_shows_are_valid(helm: Helm, tmp_path: Path) -> None:
+    (folder := tmp_path / "documents").mkdir()
+    for item in objects(template(helm, DOCUMENTED).stdout):
+        if item["metadata"]["name"] == "main-windlass-documents":
+            for name, content in item["data"].items():
+                (folder / name).write_text(content)
+    catalog = DocumentDirectory(folder).load()
+    assert catalog.errors == ()
+    assert list(catalog.applications) == ["shop"]
 
 
 @pytest.mark.parametrize(("values", "said"), WRONG.values(), ids=WRONG)

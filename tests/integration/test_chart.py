@@ -19,6 +19,7 @@ from service.follow import Documents
 from tests.parts.build import binary
 from tests.parts.control_plane import ControlPlane
 from windlass.documents.directory import DocumentDirectory
+from windlass.settings import TABLE
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +32,11 @@ VALUES: dict[str, dict[str, Any]] = {
     "as the documentation shows": DOCUMENTED,
     "teams with rights of their own": {
         "rbac": {"scope": "none", "impersonate": [{"namespace": "shop", "names": ["deployer"]}, {"namespace": "blog"}]},
-        "settings": {"WINDLASS_DEFAULT_SERVICE_ACCOUNT": "deployer"},
+        "settings": {
+            "WINDLASS_DEFAULT_SERVICE_ACCOUNT": "deployer",
+            "WINDLASS_INSTALLATION": "eu",
+            "WINDLASS_POLL": 60,
+        },
     },
     "some namespaces": {"rbac": {"scope": "namespaces", "namespaces": ["shop", "blog"]}},
     "an external Redis over TLS": {
@@ -70,6 +75,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"documents": [{"apiVersion": "v1", "kind": "Pod", "metadata": {}}]},
         "apiVersion",
     ),
+    "a setting that has a value of its own": ({"settings": {"WINDLASS_CONCURRENCY": 4}}, "WINDLASS_CONCURRENCY"),
+    "a key that anybody could read": ({"settings": {"WINDLASS_KEY": "k" * 32}}, "WINDLASS_KEY"),
     "an external Redis that is not named": ({"redis": {"embedded": {"enabled": False}}}, "redis.external"),
     "a dashboard that would serve everybody": ({"dashboard": {"enabled": True}}, "dashboard.existingSecret"),
 }
@@ -162,6 +169,21 @@ def test_a_wrong_value_is_refused_by_its_name(helm: Helm, values: dict[str, Any]
     done = template(helm, values)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_the_settings_that_the_values_leave_are_all_known_once(helm: Helm) -> None:
+    """What the chart sets itself can't be set again, beside it; all others can."""
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["propertyNames"]
+    refused, known = set(schema["not"]["enum"]), {one.name for one in TABLE if one.name.startswith("WINDLASS_")}
+    assert refused <= known
+    values = VALUES["the dashboard"] | VALUES["documents and secrets"] | {"resources": {"scope": "cluster"}}
+    values["settings"] = dict.fromkeys(known - refused, "x")
+    for item in objects(template(helm, values).stdout):
+        if item["kind"] == "Deployment":
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            names = [one["name"] for one in container["env"]]
+            assert len(set(names)) == len(names)
+            assert {name for name in names if name.startswith("WINDLASS_")} - known == set()
 
 
 def test_no_pod_gets_a_token_that_it_does_not_need(helm: Helm) -> None:

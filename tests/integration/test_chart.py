@@ -47,6 +47,12 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "scaled by CPU": {"worker": {"autoscaling": {"type": "hpa"}}},
     "scaled by the queue": {"worker": {"autoscaling": {"type": "keda", "prometheus": "http://prometheus.example"}}},
+    "webhooks and scrapes from few": {
+        "networkPolicy": {
+            "ingressFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        }
+    },
     "without a watcher": {"watcher": {"enabled": False}, "podDisruptionBudget": {"enabled": False}},
     "custom resources of every namespace": {"resources": {"scope": "cluster", "secrets": ["git"]}},
     "custom resources of some namespaces": {"resources": {"scope": "namespaces", "namespaces": ["shop", "blog"]}},
@@ -242,6 +248,16 @@ def test_the_notes_warn_of_records_where_windlass_has_no_right(helm: Helm, spec:
     done = helm(*command, values={"documents": [document]})
     assert done.returncode == 0, done.stderr
     assert ("`namespace: gitops` to its spec" in done.stdout) is warned
+
+
+def test_helm_test_reaches_a_service_that_few_may_call(helm: Helm) -> None:
+    rendered = objects(template(helm, VALUES["webhooks and scrapes from few"]).stdout)
+    by_name = {(one["kind"], one["metadata"]["name"]): one for one in rendered}
+    (rule,) = by_name["NetworkPolicy", "main-windlass-service"]["spec"]["ingress"]
+    assert {"ipBlock": {"cidr": "192.0.2.0/24"}} in rule["from"]
+    labels = by_name["Pod", "main-windlass-test"]["metadata"]["labels"]
+    selected = [one["podSelector"]["matchLabels"] for one in rule["from"] if "podSelector" in one]
+    assert [one.items() <= labels.items() for one in selected] == [True]
 
 
 def test_secrets_of_the_values_are_made_and_mounted_as_they_are(helm: Helm) -> None:

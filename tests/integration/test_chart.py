@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from service.app import make_app
 from service.follow import Documents
 from tests.parts.build import binary
 from tests.parts.control_plane import ControlPlane
+from tests.parts.windlass import Windlass
 from windlass.documents.directory import DocumentDirectory
 from windlass.settings import TABLE
 
@@ -248,6 +250,22 @@ def test_the_notes_warn_of_records_where_windlass_has_no_right(helm: Helm, spec:
     done = helm(*command, values={"documents": [document]})
     assert done.returncode == 0, done.stderr
     assert ("`namespace: gitops` to its spec" in done.stdout) is warned
+
+
+def test_helm_test_asks_a_service_whether_it_is_ready(helm: Helm, redis_url: str, tmp_path: Path) -> None:
+    (pod,) = [one for one in objects(template(helm, {}).stdout) if one["kind"] == "Pod"]
+    (container,) = pod["spec"]["containers"]
+    program, url = container["args"]
+    assert url == "http://main-windlass.windlass.svc:80/readyz"
+    windlass = Windlass(tmp_path / "windlass", redis_url)
+    command = [sys.executable, *container["command"][1:], program, f"{windlass.url}/readyz"]
+    try:
+        windlass.start_service()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "ready"), done.stderr
+    finally:
+        windlass.stop()
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode != 0
 
 
 def test_helm_test_reaches_a_service_that_few_may_call(helm: Helm) -> None:

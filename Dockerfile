@@ -34,13 +34,15 @@ FROM python:${PYTHON}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends git openssh-client gnupg gpgsm redis-server tini \
  && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin windlass \
  && mkdir -p /var/lib/windlass \
  && chgrp -R 0 /var/lib/windlass \
  && chmod -R g=u /var/lib/windlass
 COPY --from=renderers /out/ /usr/local/bin/
 COPY --from=python /opt/windlass /opt/windlass
 ENV PATH=/opt/windlass/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp WINDLASS_DATA=/var/lib/windlass WINDLASS_HOST=0.0.0.0
-# Any user will do (OpenShift gives one of its own, in group 0); a number, so that `runAsNonRoot` can be checked.
+# Any user will do (OpenShift gives one of its own, in group 0, and names it in /etc/passwd: ssh refuses to run for one that has no
+# name); a number, so that `runAsNonRoot` can be checked.
 USER 10001:0
 EXPOSE 8480
 ENTRYPOINT ["tini", "--", "windlass"]

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,26 @@ from service.app import make_app
 from service.follow import Documents
 from tests.parts.build import binary
 from tests.parts.control_plane import ControlPlane
+from tests.parts.windlass import Windlass
+from windlass.documents.directory import DocumentDirectory
+from windlass.settings import TABLE
 
 pytestmark = pytest.mark.integration
 
 CHART = Path(__file__).parents[2] / "charts/windlass"
 OPERATIONS = CHART.parents[1] / "docs/operations.md"
 KUBERNETES = "1.36.3"
+DOCUMENTED: dict[str, Any] = yaml.safe_load(OPERATIONS.read_text().partition("```yaml\n")[2].partition("```")[0])
 VALUES: dict[str, dict[str, Any]] = {
     "as it is": {},
+    "as the documentation shows": DOCUMENTED,
     "teams with rights of their own": {
         "rbac": {"scope": "none", "impersonate": [{"namespace": "shop", "names": ["deployer"]}, {"namespace": "blog"}]},
-        "settings": {"WINDLASS_DEFAULT_SERVICE_ACCOUNT": "deployer"},
+        "settings": {
+            "WINDLASS_DEFAULT_SERVICE_ACCOUNT": "deployer",
+            "WINDLASS_INSTALLATION": "eu",
+            "WINDLASS_POLL": 60,
+        },
     },
     "some namespaces": {"rbac": {"scope": "namespaces", "namespaces": ["shop", "blog"]}},
     "an external Redis over TLS": {
@@ -39,6 +49,12 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "scaled by CPU": {"worker": {"autoscaling": {"type": "hpa"}}},
     "scaled by the queue": {"worker": {"autoscaling": {"type": "keda", "prometheus": "http://prometheus.example"}}},
+    "webhooks and scrapes from few": {
+        "networkPolicy": {
+            "ingressFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        }
+    },
     "without a watcher": {"watcher": {"enabled": False}, "podDisruptionBudget": {"enabled": False}},
     "custom resources of every namespace": {"resources": {"scope": "cluster", "secrets": ["git"]}},
     "custom resources of some namespaces": {"resources": {"scope": "namespaces", "namespaces": ["shop", "blog"]}},
@@ -67,6 +83,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"documents": [{"apiVersion": "v1", "kind": "Pod", "metadata": {}}]},
         "apiVersion",
     ),
+    "a setting that has a value of its own": ({"settings": {"WINDLASS_CONCURRENCY": 4}}, "WINDLASS_CONCURRENCY"),
+    "a key that anybody could read": ({"settings": {"WINDLASS_KEY": "k" * 32}}, "WINDLASS_KEY"),
     "an external Redis that is not named": ({"redis": {"embedded": {"enabled": False}}}, "redis.external"),
     "a dashboard that would serve everybody": ({"dashboard": {"enabled": True}}, "dashboard.existingSecret"),
 }
@@ -143,11 +161,37 @@ def test_every_set_of_values_renders_what_the_api_server_takes_without_a_warning
         assert not warnings, f"{item['kind']} {item['metadata']['name']}: {warnings}"
 
 
+def test_the_documents_that_the_documentation_shows_are_valid(helm: Helm, tmp_path: Path) -> None:
+    (folder := tmp_path / "documents").mkdir()
+    for item in objects(template(helm, DOCUMENTED).stdout):
+        if item["metadata"]["name"] == "main-windlass-documents":
+            for name, content in item["data"].items():
+                (folder / name).write_text(content)
+    catalog = DocumentDirectory(folder).load()
+    assert catalog.errors == ()
+    assert list(catalog.applications) == ["shop"]
+
+
 @pytest.mark.parametrize(("values", "said"), WRONG.values(), ids=WRONG)
 def test_a_wrong_value_is_refused_by_its_name(helm: Helm, values: dict[str, Any], said: str) -> None:
     done = template(helm, values)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_the_settings_that_the_values_leave_are_all_known_once(helm: Helm) -> None:
+    """What the chart sets itself can't be set again, beside it; all others can."""
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["propertyNames"]
+    refused, known = set(schema["not"]["enum"]), {one.name for one in TABLE if one.name.startswith("WINDLASS_")}
+    assert refused <= known
+    values = VALUES["the dashboard"] | VALUES["documents and secrets"] | {"resources": {"scope": "cluster"}}
+    values["settings"] = dict.fromkeys(known - refused, "x")
+    for item in objects(template(helm, values).stdout):
+        if item["kind"] == "Deployment":
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            names = [one["name"] for one in container["env"]]
+            assert len(set(names)) == len(names)
+            assert {name for name in names if name.startswith("WINDLASS_")} - known == set()
 
 
 def test_no_pod_gets_a_token_that_it_does_not_need(helm: Helm) -> None:
@@ -206,6 +250,32 @@ def test_the_notes_warn_of_records_where_windlass_has_no_right(helm: Helm, spec:
     done = helm(*command, values={"documents": [document]})
     assert done.returncode == 0, done.stderr
     assert ("`namespace: gitops` to its spec" in done.stdout) is warned
+
+
+def test_helm_test_asks_a_service_whether_it_is_ready(helm: Helm, redis_url: str, tmp_path: Path) -> None:
+    (pod,) = [one for one in objects(template(helm, {}).stdout) if one["kind"] == "Pod"]
+    (container,) = pod["spec"]["containers"]
+    program, url = container["args"]
+    assert url == "http://main-windlass.windlass.svc:80/readyz"
+    windlass = Windlass(tmp_path / "windlass", redis_url)
+    command = [sys.executable, *container["command"][1:], program, f"{windlass.url}/readyz"]
+    try:
+        windlass.start_service()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "ready"), done.stderr
+    finally:
+        windlass.stop()
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode != 0
+
+
+def test_helm_test_reaches_a_service_that_few_may_call(helm: Helm) -> None:
+    rendered = objects(template(helm, VALUES["webhooks and scrapes from few"]).stdout)
+    by_name = {(one["kind"], one["metadata"]["name"]): one for one in rendered}
+    (rule,) = by_name["NetworkPolicy", "main-windlass-service"]["spec"]["ingress"]
+    assert {"ipBlock": {"cidr": "192.0.2.0/24"}} in rule["from"]
+    labels = by_name["Pod", "main-windlass-test"]["metadata"]["labels"]
+    selected = [one["podSelector"]["matchLabels"] for one in rule["from"] if "podSelector" in one]
+    assert [one.items() <= labels.items() for one in selected] == [True]
 
 
 def test_secrets_of_the_values_are_made_and_mounted_as_they_are(helm: Helm) -> None:

@@ -124,6 +124,12 @@ def test_no_container_would_start_as_root_and_each_volume_can_be_written(helm: H
         assert name != "main-windlass-redis" or security["fsGroup"] == security["runAsUser"]
 
 
+def test_a_large_user_id_is_written_out(helm: Helm) -> None:
+    """Helm's numbers are floats."""
+    pod = pods(template(helm, {"redis": {"embedded": {"user": 1000730000}}}).stdout)["main-windlass-redis"]
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 1000730000
+
+
 def test_openshift_gives_users_and_groups_of_its_own(helm: Helm) -> None:
     """restricted-v2 refuses those that a pod names."""
     command = ["template", "main", "charts/windlass", "--namespace", "windlass", "--kube-version", "1.36.3"]

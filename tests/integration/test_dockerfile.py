@@ -59,6 +59,20 @@ def test_what_the_image_installs_runs_without_anything_else(tmp_path: Path) -> N
     subprocess.run([target / "bin/python", "-W", "error::ImportWarning", "-c", program], env=clean, check=True)
 
 
+def test_the_user_has_a_name(tmp_path: Path) -> None:
+    """Without one ssh says "No user exists for uid", and no repository over SSH can be fetched."""
+    (tmp_path / "etc").mkdir()
+    for file in ("passwd", "group"):
+        (tmp_path / "etc" / file).write_text(f"root:x:0:{'0:root:/root:/bin/sh' if file == 'passwd' else ''}\n")
+    (added,) = re.findall(r"&& useradd (.*?) \\\n", RECIPE)
+    command = ["/usr/sbin/useradd", "--prefix", str(tmp_path), *added.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    _, _, user, group, _, home, _ = (tmp_path / "etc/passwd").read_text().splitlines()[-1].split(":")
+    assert re.findall(r"^USER (.*)$", RECIPE, re.MULTILINE)[-1] == f"{user}:{group}"
+    assert f"HOME={home} " in RECIPE
+
+
 def test_the_renderers_are_those_that_the_tests_use() -> None:
     for name in ("helm", "kustomize", "sops"):
         part = build.PARTS[name]

@@ -188,7 +188,9 @@ spec:
         - {name: WINDLASS_HOST, value: "::"}
         - {name: WINDLASS_PORT, value: "8480"}
         - {name: WINDLASS_METRICS_PORT, value: {{ $.Values.metrics.port | quote }}}
+        {{- if not (hasKey $.Values.settings "WINDLASS_INSTALLATION") }}
         - {name: WINDLASS_INSTALLATION, value: {{ printf "%s/%s" $.Release.Namespace $.Release.Name }}}
+        {{- end }}
         - {name: WINDLASS_DOCUMENTS, value: /etc/windlass/documents}
         - {name: WINDLASS_DATA, value: /var/lib/windlass}
         - {name: WINDLASS_KEY_FILE, value: /etc/windlass/key/{{ $.Values.key.name }}}

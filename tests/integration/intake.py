@@ -19,6 +19,7 @@ from windlass.documents.directory import DocumentDirectory
 from windlass.queue import SourceQueue
 
 SECRET, OLD, OTHER = "the-current-secret", "the-one-before", "somebody-else's"
+KEY = b"k" * 32
 LIMIT = 256 * 1024
 MANIFESTS = "http://git.example:3000/shop/manifests.git"
 MAIN, TAG = "refs/heads/main", "refs/tags/v1.4.2"

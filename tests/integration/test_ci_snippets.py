@@ -16,10 +16,10 @@ import msgspec
 import pytest
 import yaml
 
-from tests.integration.intake import OTHER, SECRET, Intake
+from tests.integration.intake import KEY, OTHER, SECRET, Intake
 from tests.parts import build
 from windlass.cli.push import deploy
-from windlass.queue.promotions import Image
+from windlass.queue.promotions import Image, seal_of
 
 pytestmark = pytest.mark.integration
 
@@ -179,7 +179,8 @@ async def test_the_last_step_tells_a_real_service(
     assert SECRET not in output
     assert await intake.jobs() == ["promotion_web-1"]
     (hint,) = await intake.redis.lrange("windlass:source:promotion_web:hints", 0, -1)
-    image = msgspec.json.decode(msgspec.json.decode(hint)["before"], type=Image)
+    word = seal_of(KEY).opened("web", msgspec.json.decode(hint)["before"].encode())
+    image = msgspec.json.decode(word or b"not ours", type=Image)
     assert (image.identity, image.commit, image.repository) == (f"{TAG}@{DIGEST}", COMMIT, SOURCE)
 
 

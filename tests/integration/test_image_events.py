@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from service.app import connect_redis, listening, make_app
 from service.follow import Documents
+from tests.integration.intake import KEY
 from tests.parts.process import free_port
 from tests.parts.windlass import API_VERSION
 from windlass.documents.directory import DocumentDirectory
@@ -28,7 +29,6 @@ pytestmark = pytest.mark.integration
 DATA = Path(__file__).parents[1] / "data" / "images"
 SECRET, OTHER = "the-registrys-secret", "somebody-else's"
 LIMIT = 256 * 1024
-KEY = b"k" * 32
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 DIGEST = "sha256:" + "a1" * 32
 

@@ -32,6 +32,7 @@ from workers.promote.aftermath import standings
 from workers.promote.contract import Proposal, Propose
 from workers.promote.forge import ForgeAccess
 from workers.promote.gates import Gates
+from workers.promote.onward import landed, release
 from workers.promote.sources import Sources
 from workers.promote.state import DECIDED, Phase, PromotionState, PromotionStore
 
@@ -114,7 +115,9 @@ class Promoter:
             await self._context.queue.advance(run, commit=identity, documents=view.digest, dirty=[])
         await self._context.queue.finish(run, retry_in=step.retry_in)
         if step.state.phase in ("Merged", "Promoted") and before != step.state:
-            await self._release(name)
+            await release(self._context, name)
+            if step.state.merge != before.merge:
+                await landed(self._context, view, step.state)
         return {"promotion": name, "outcome": step.state.phase, "why": step.state.why, "url": step.state.url}
 
     async def _step(self, run: Run, view: PromotionView, state: PromotionState) -> Step:
@@ -279,12 +282,6 @@ class Promoter:
             await pulls.comment(await pulls.get(state.pull), words.OUTCOME, text)
             log.info("promotion.told", promotion=view.promotion.name, pull=state.pull, stages=[s.stage for s in found])
         return msgspec.structs.replace(state, told=told, settled=settled)
-
-    async def _release(self, done: str) -> None:
-        """Promotions that wait for this one go on at once."""
-        for view in self._context.catalog.promotions.values():
-            if any(after.promotion == done for after in view.promotion.spec.gates.after):
-                await self._context.queue.nudge(view.id, digest=view.digest, reason=f"{done} is promoted")
 
 
 def _newest(view: PromotionView, state: PromotionState, run: Run, seal: Seal) -> Image | None:

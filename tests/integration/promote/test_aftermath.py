@@ -71,6 +71,16 @@ async def test_one_comment_follows_the_merge_until_it_is_healthy(story: Story) -
     assert "healthy at" in await told(story, pull), "what comes later is not this pull request's"
 
 
+async def test_who_follows_the_branch_is_queued_at_the_merge_also_where_no_webhook_tells_of_it(story: Story) -> None:
+    pull = await merged(story, shop())
+    (source,) = story.context.catalog.sources
+    assert story.others == [source]
+    (hint,) = await story.context.redis.lrange(f"windlass:source:{source}:hints", 0, -1)
+    assert msgspec.json.decode(hint)["commit"] == story.tip("main")
+    await told(story, pull)
+    assert story.others == [source], "once"
+
+
 async def test_what_could_not_be_applied_is_told_with_its_errors(story: Story) -> None:
     pull = await merged(story, shop())
     await reaches(story, "shop", errors=("web.yaml:1: Deployment web: spec.replicas: must be positive",))

@@ -54,6 +54,7 @@ class Story:
         self.extra: list[dict[str, object]] = []
         self.error: Exception | None = None
         self._events = iter(range(100_000))
+        self.others: list[str] = []  # jobs that aren't a promotion's
 
     def write(self, branch: str, tag: str, *, new: str) -> str:
         content = base64.b64encode(f"image: {IMAGE}:{tag}\n".encode()).decode()
@@ -125,6 +126,9 @@ class Story:
         while raw := await self.context.redis.lpop("rq:queue:windlass"):
             job = raw.decode()
             source = job.rpartition("-")[0]
+            if source not in self.context.catalog.promotions:
+                self.others.append(source)
+                continue
             await self.promoter.promote(job, source, 0, self.context.catalog.promotions[source].digest)
         return await self.store.read(promotion)
 

@@ -108,7 +108,7 @@ class ApplicationState(msgspec.Struct):
     cluster: str = ""  # where it was applied last
     left: dict[str, int] = {}  # clusters that its document named before, and how many objects stay there
     granted: str = ""  # of one without `sync.automatic`: which `whole` was granted, and for which commit
-    approved: str = ""  # the commit whose prune a person approved
+    approved: str = ""  # the commit whose prune a person approved, sealed (`windlass.queue.seal.approvals`)
     health: HealthState = HealthState()
     inputs: str = ""  # JSON: by the source's place, what its render read (path -> object id); "" for plain manifests
     whole: str = ""  # a number, if the next run shall compare everything with the cluster: how often that was asked for

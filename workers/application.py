@@ -28,7 +28,8 @@ from windlass.errors import (
 )
 from windlass.hold import Hold
 from windlass.queue import Lease
-from windlass.state import ApplicationState, RunRecord
+from windlass.queue.seal import approvals
+from windlass.state import ApplicationState, RunRecord, application_key
 from workers.cluster import ClusterAccess
 from workers.context import Context
 from workers.dependencies import missing, wake
@@ -280,9 +281,14 @@ class ApplicationRun:
             self._claims,
             self.state.standing,
             owned=max(self.state.owned or self.state.objects, len(self._plan.leaving)),
-            approved=self.state.approved == self.commit,
+            approved=self._is_approved(),
         )
         await pruner.prune(self._plan.leaving, last_look, handover.held(self.application, self._plan.leaving))
+
+    def _is_approved(self) -> bool:
+        """Has a person said yes to this commit's prune?"""
+        key, said = application_key(self.application.name), self.state.approved.encode()
+        return approvals(self._context.secret_key).opened(key, said) == self.commit.encode()
 
     def _give_way(self) -> None:
         """The safe point: between two objects' writes."""

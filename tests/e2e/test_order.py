@@ -240,6 +240,18 @@ def test_a_commit_that_takes_too_much_waits_for_an_approval(world: World) -> Non
     assert world.value("m5") == "1"
 
 
+def test_nobody_approves_by_writing_redis(world: World) -> None:
+    document(world, pruneLimit=0)
+    world.push({f"manifests/m{i}.yaml": config_map(f"m{i}", "1") for i in range(7)})
+    commit = world.work.commit_and_push({f"manifests/m{i}.yaml": None for i in range(6)})
+    world.deliver(commit)
+    until(lambda: world.windlass.last_run(world.name).phase == "Failed")
+    with redis.Redis.from_url(world.redis.url) as connection:
+        connection.hset(application_key(world.name), "approved", commit)
+    assert world.windlass.run("sync", world.name).returncode == 1
+    assert world.value("m0") == "1"
+
+
 def test_what_a_stopped_commit_added_makes_no_room_for_its_prune_and_an_approval_is_for_one_prune(world: World) -> None:
     """All objects get other names, as by a mistyped prefix: the new ones, applied, must not make the old ones a mere half."""
     world.push({f"manifests/m{i}.yaml": config_map(f"m{i}", "1") for i in range(8)})

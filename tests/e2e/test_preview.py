@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.parts.git import WorkTree
 from tests.parts.gitea import ADMIN, PASSWORD, Gitea
 from tests.parts.redis_server import RedisServer
 from tests.parts.waiting import until
 from tests.parts.windlass import Windlass, application, cluster, repository
+from windlass.queue import previews
 
 pytestmark = pytest.mark.e2e
 
@@ -164,6 +166,12 @@ def test_a_fork_is_rendered_and_not_shown_the_cluster_until_somebody_read_that_c
     text = review.told(number, "It comes from a fork", "1 changed")
     assert "resourceVersion" not in text
     assert "applyset" not in text, "no word of the cluster's"
+    with Redis.from_url(review.windlass.environment["REDIS_URL"]) as redis:
+        redis.set(previews.approved_key(previews.preview_id(review.name, number)), commit)
+    before = review.windlass.log("worker").count('"event":"pull.planned"')
+    assert review.windlass.run("plan", review.name, str(number)).returncode == 0
+    until(lambda: review.windlass.log("worker").count('"event":"pull.planned"') > before)
+    assert "It comes from a fork" in review.comments(number)[0], "who writes Redis approves nothing"
     approved = review.windlass.run("plan", review.name, str(number), "--approve", commit)
     assert approved.returncode == 0, approved.stderr
     until(lambda: "It comes from a fork" not in review.comments(number)[0])

@@ -12,6 +12,7 @@ from windlass import state
 from windlass.cli.shared import application_of, connect, load_settings
 from windlass.documents.promotion import promotion_id
 from windlass.hold import Hold
+from windlass.queue.seal import approvals
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -116,7 +117,8 @@ async def _approve(application: str) -> int:
         if now.phase == "Synced" or not now.wanted:
             click.echo(f"{application}: nothing waits for an approval")
             return 1
-        await redis.hset(state.application_key(application), "approved", now.wanted)
+        key = state.application_key(application)
+        await redis.hset(key, "approved", approvals(settings.secret_key()).sealed(key, now.wanted.encode()))
         view = catalog.sources[document.source.id]
         await queue.nudge(view.id, digest=view.digest, reason="windlass approve", dirty=[application])
         click.echo(f"{application}: approved at {now.wanted[:10]}")

@@ -11,6 +11,7 @@ import click
 from windlass.cli.shared import connect, load_settings
 from windlass.errors import PermanentError
 from windlass.queue import previews
+from windlass.queue.seal import approvals
 
 APPROVED_SECONDS = 7 * 86400
 
@@ -32,13 +33,16 @@ async def _plan(name: str, number: int, approve: str) -> int:
 
     if approve and not is_object_id(approve):
         raise PermanentError(f"{approve[:80]}: expected a whole commit id")
-    async with connect(load_settings()) as (redis, queue, catalog):
+    settings = load_settings()
+    async with connect(settings) as (redis, queue, catalog):
         document = catalog.repositories.get(name)
         if document is None or document.spec.pull_requests is None:
             raise PermanentError(f"no valid Repository {name} with pullRequests")
         mark, event = previews.mark(name, number, "windlass plan"), uuid.uuid4().hex
         if approve:
-            await redis.set(previews.approved_key(mark.source), approve, ex=APPROVED_SECONDS)
+            at = previews.approved_key(mark.source)
+            sealed = approvals(settings.secret_key()).sealed(at, approve.encode())
+            await redis.set(at, sealed, ex=APPROVED_SECONDS)
         (marked,) = await queue.mark([mark], event=event, delivery=event, received_at=time.time())
         click.echo(f"{name} #{number}: {marked.outcome}")
         return 0

@@ -29,3 +29,9 @@ class Seal:
 
     def _mac(self, place: str, word: bytes) -> bytes:
         return hmac.new(self._key, place.encode() + b"\0" + word, hashlib.sha256).hexdigest().encode()
+
+
+def approvals(key: bytes) -> Seal:
+    """By which a person's approvals are believed: of a prune over its limit (placed at its application's key in Redis), and of a
+    plan beside the cluster for a commit of a fork (at its pull request's); ``key`` is the installation's."""
+    return Seal(key, "approval")

@@ -18,6 +18,7 @@ from windlass.forges import status as forge_status
 from windlass.forges.pulls import PullRequest, PullRequests
 from windlass.queue import Run
 from windlass.queue.previews import Told, approved_key, forget, parse_preview, remember
+from windlass.queue.seal import approvals
 from workers.aiogit import GitRepository
 from workers.context import Context
 from workers.jobs import serve
@@ -109,8 +110,11 @@ class Previewer:
 
     async def _approved(self, run: Run, pull: PullRequest) -> bool:
         """Did a maintainer allow a look at the cluster, for this very commit?"""
-        said = await self._context.redis.get(approved_key(run.source))
-        return said is not None and wire.text(said) == pull.commit
+        key = approved_key(run.source)
+        said = await self._context.redis.get(key)
+        return (
+            said is not None and approvals(self._context.secret_key).opened(key, wire.raw(said)) == pull.commit.encode()
+        )
 
     async def _status(self, document: Repository, pull: PullRequest, state: forge_status.State, line: str) -> None:
         api = document.spec.status

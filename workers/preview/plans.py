@@ -22,6 +22,7 @@ from workers.ignore import IgnoreRules
 from workers.preview.subject import Subject
 from workers.render.commit_tree import CommitTree
 from workers.render.helm import Target
+from workers.vouched import vouched
 
 MOST_APPLICATIONS = 50
 """Applications of which one pull request's plan tells."""
@@ -88,18 +89,17 @@ async def sources_at(
 ) -> list[SourceAt]:
     """The application's sources: the pull request's branch at ``commit``, the others where their own jobs last were.
 
-    :raises PermanentError: another source was not read yet.
+    :raises PermanentError: another source was not read yet. :raises NotVouchedError: it does not have what Redis says.
     """
     found = []
     for one in application.spec.sources:
         if one.repository == name and one.ref == ref:
             found.append(SourceAt(one, repository, commit))
             continue
-        other = await context.repositories.get(context.catalog.repositories[one.repository])
         processed = await context.queue.processed(one.id)
-        if not processed or not other.has(processed):
+        if not processed:
             raise PermanentError(f"the source {one.id} was not read yet")
-        found.append(SourceAt(one, other, processed))
+        found.append(SourceAt(one, await vouched(context, one, processed), processed))
     return found
 
 

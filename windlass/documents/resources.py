@@ -28,10 +28,14 @@ from windlass.yamls import Path
 TENANTS = ("Application", "Repository", "Promotion")
 """The kinds that any namespace may have: the others are about the whole installation."""
 BETWEEN = "--"
+SHARE = 4 << 20
+"""Bytes of what is wanted that the resources of one namespace may have together, beside Windlass' own: everybody's go through
+Redis as one."""
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A custom resource as far as it says what is wanted. ``created`` is RFC 3339, as the API server has it."""
+    """A custom resource as far as it says what is wanted. ``created`` is RFC 3339, as the API server has it; ``over``: it is
+    beyond its namespace's share, and no more is handed on of it."""
 
     kind: str
     namespace: str
@@ -41,6 +45,7 @@ class Resource(msgspec.Struct, frozen=True):
     generation: int
     spec: dict[str, Any]
     deleting: bool = False
+    over: bool = False
 
     @property
     def label(self) -> str:
@@ -97,6 +102,11 @@ def _read(resource: Resource, terms: Terms, own: set[tuple[str, str, str]]) -> O
     name = terms.name(resource.namespace, resource.name)
     if resource.kind not in SPECS:
         raise InvalidError((("kind",), f"expected one of {', '.join(SPECS)}"))
+    if resource.over:
+        text = (
+            f"the resources of {resource.namespace} want more than {SHARE >> 20} MiB together: the newest count no more"
+        )
+        raise InvalidError((("spec",), text))
     if problems := list(_misnamed(resource, namespace, name)):
         raise InvalidError(*problems)
     document = converted(resource.kind, name, resource.spec)

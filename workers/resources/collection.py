@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
+import orjson
 import structlog
 
 from windlass.documents.crds import GROUP, VERSION, plural
@@ -39,6 +40,7 @@ class Known(NamedTuple):
     annotations: dict[str, str]
     status: dict[str, Any]
     gone: bool
+    size: int  # bytes of what is wanted
 
     @property
     def place(self) -> Place:
@@ -72,6 +74,7 @@ class ResourceWatch(AnyWatch[Known]):
             dict(metadata.get("annotations") or {}),
             dict(obj.get("status") or {}),
             gone,
+            len(orjson.dumps(resource.spec)),
         )
 
 

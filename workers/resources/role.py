@@ -22,6 +22,7 @@ from windlass.queue.resources import Handover
 from workers.context import Context
 from workers.resources.collection import Collection
 from workers.resources.finalizer import Finalizers
+from workers.resources.shares import within
 from workers.resources.statuses import Statuses
 from workers.services import stop
 
@@ -101,7 +102,8 @@ class ResourceReader:
             if not collection.complete:
                 continue
             changed.clear()
-            wanted = sorted((one.resource for one in collection if finalizers.ready(one)), key=lambda one: one.label)
+            ready = (one for one in collection if finalizers.ready(one))
+            wanted = within(ready, self._context.settings.resources_namespace)
             if wanted == last:
                 if time.monotonic() - checked < CHECK_SECONDS:
                     continue

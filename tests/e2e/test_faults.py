@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 
 from tests.e2e.world import World, config_map
 from tests.parts.control_plane import ControlPlane
@@ -216,6 +217,20 @@ def test_a_worker_that_sleeps_past_its_lease_writes_nothing_old_when_it_wakes(wo
     values = {world.value(f"m{i}") for i in (0, 1, 100, 400, 799)}
     assert values == {"new"}
     assert world.windlass.revision(world.name) == newer
+
+
+def test_a_redis_that_is_full_refuses_deliveries_and_nothing_is_worse_once_it_has_room(world: World) -> None:
+    world.push({"manifests/m.yaml": config_map("m", "1")})
+    commit = world.work.commit_and_push({"manifests/m.yaml": config_map("m", "2")})
+    with redis.Redis.from_url(world.redis.url) as connection, ThreadPoolExecutor(1) as forge:
+        connection.config_set("maxmemory", "1")
+        delivery = forge.submit(world.deliver, commit)  # sent again for as long as it is refused
+        time.sleep(5)
+        assert not delivery.done()
+        connection.config_set("maxmemory", "0")
+        assert delivery.result()[0] in (200, 202)
+    world.applied(commit)
+    assert all(worker.poll() is None for worker in world.windlass.workers)
 
 
 def test_an_api_server_that_goes_away_during_an_apply_costs_nothing_but_time(parts_folder: Path, unique: str) -> None:

@@ -83,13 +83,16 @@ def test_any_password_opens_the_embedded_redis(helm: Helm, started: Callable[...
     (script,) = container["args"]
     script = script.replace("/data", str(tmp_path)).replace("exec redis-server", f"exec {redis_server()}")
     command = [*container["command"], f"{script.strip()} --port {port} --bind 127.0.0.1"]
-    started(port, *command, PATH="/usr/bin:/bin", REDIS_PASSWORD=AWKWARD)
+    started(port, *command, PATH="/usr/bin:/bin", REDIS_PASSWORD=AWKWARD, MEMORY=str(512 << 20))
     until(lambda: pings(str(settings(helm, PLAIN, port).redis_url)))
     with pytest.raises(AuthenticationError):
         pings(f"redis://:other@127.0.0.1:{port}/0")
     with connect(str(settings(helm, PLAIN, port).redis_url), connect_seconds=5) as redis:
         found = redis.config_get("*")
     assert (found["maxmemory-policy"], found["appendonly"], found["dir"]) == ("noeviction", "yes", str(tmp_path))
+    assert int(found["maxmemory"]) == 384 << 20, "three quarters of the limit: it refuses before it is ended"
+    (memory,) = [one["valueFrom"] for one in container["env"] if one["name"] == "MEMORY"]
+    assert memory == {"resourceFieldRef": {"resource": "limits.memory"}}
 
 
 def test_an_external_redis_over_tls_is_known_by_its_authority(

@@ -41,7 +41,9 @@ spec:
 class Pipeline:
     """A manifest repository on the forge, an application that follows it, and a promotion that writes to it."""
 
-    def __init__(self, folder: Path, name: str, forge: Gitea, kubeconfig: Path, redis: RedisServer) -> None:
+    def __init__(
+        self, folder: Path, name: str, forge: Gitea, kubeconfig: Path, redis: RedisServer, **pull_request: Any
+    ) -> None:
         self.name, self.forge = name, forge
         self.cluster = Cluster(folder, str(kubeconfig), nodes=0)
         remote = forge.create_repository(name, private=True)
@@ -64,7 +66,7 @@ class Pipeline:
                     "image": IMAGE,
                     "policy": {"order": "semver", "range": ">=1.0.0"},
                     "target": {"repository": name, "branch": "main", "path": "shop"},
-                    "pullRequest": {"title": "web {{tag}}"},
+                    "pullRequest": {"title": "web {{tag}}", **pull_request},
                 },
             ),
         )
@@ -121,6 +123,24 @@ def pipeline(
         yield made
     finally:
         made.windlass.stop()
+
+
+def test_it_merges_itself_once_its_plan_is_good(
+    parts_folder: Path, unique: str, gitea: Gitea, kubeconfig: Path, redis_server: RedisServer, redis_url: str
+) -> None:
+    assert redis_url
+    folder = parts_folder / unique
+    folder.mkdir()
+    pipeline = Pipeline(folder, unique, gitea, kubeconfig, redis_server, autoMerge=True)
+    try:
+        pipeline.publish("1.1.0")
+        until(lambda: pipeline.image().endswith(":1.1.0"), show=lambda: pipeline.windlass.log("worker")[-4000:])
+        (pull,) = pipeline.pulls("closed")
+        statuses = pipeline.forge.statuses(pipeline.name, pull["head"]["sha"])
+        assert [one["status"] for one in statuses if one["context"] == "windlass/plan"][0] == "success"
+        until(lambda: pipeline.told(pull["number"], "healthy") or pipeline.told(pull["number"], "degraded"))
+    finally:
+        pipeline.windlass.stop()
 
 
 def test_from_a_published_image_to_the_cluster_by_one_pull_request(pipeline: Pipeline) -> None:

@@ -20,13 +20,15 @@ KEPT_SECONDS = 30 * 86400
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an open pull request's plan was made of last, so that it is made anew when that changes.
 
-    ``base`` by its short name, ``head`` a commit; ``conflicts``: it can't be merged as it is.
+    ``base`` by its short name, ``head`` a commit; ``conflicts``: it can't be merged as it is; ``verdict``: as the commit's status
+    says it, "" while it isn't made.
     """
 
     base: str
     head: str
     applications: tuple[str, ...] = ()
     conflicts: bool = False
+    verdict: str = ""
 
 
 def preview_id(repository: str, number: int) -> str:

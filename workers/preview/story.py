@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import structlog
 
 from windlass import wire
@@ -26,6 +27,7 @@ from workers.preview import words
 from workers.preview.plans import MOST_APPLICATIONS, Planned, planned, sources_at, touched
 from workers.preview.subject import Subject, subject
 from workers.promote.forge import ForgeAccess
+from workers.promote.merging import planned as planned_now
 
 log = structlog.get_logger(__name__)
 CONTEXT = "windlass/plan"
@@ -82,17 +84,18 @@ class Previewer:
             told = applications[:MOST_APPLICATIONS]
             plans = [await self._plan(one, repository, document.name, ref, found, live=live) for one in told]
         except WindlassError as error:
+            await remember(redis, document.name, pull.number, msgspec.structs.replace(known, verdict="error"))
             await self._status(document, pull, "error", str(error))
             raise
         names = tuple(application.name for application in applications)
-        await remember(
-            redis, document.name, pull.number, Told(pull.base, pull.commit, names, conflicts=bool(found.conflicts))
-        )
         if plans or live is False:
             text = words.comment(plans, found, live=live, more=len(applications) - len(told))
             await pulls.comment(pull, words.MARKER, text)
         state, line = words.status(plans, found)
         await self._status(document, pull, state, line)
+        told_of = Told(pull.base, pull.commit, names, bool(found.conflicts), state)
+        await remember(redis, document.name, pull.number, told_of)
+        await planned_now(self._context, document.name)
         log.info("pull.planned", pull=pull.number, head=pull.commit, applications=len(plans), live=live, said=line)
         return line
 

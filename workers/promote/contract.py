@@ -15,7 +15,7 @@ class Proposal(NamedTuple):
 
     ``commit`` is the tip of ``branch``, which names the image; equal to ``base``, the tip of the target's branch, if that names
     it already. ``conflict``: what reviewers pushed to ``branch`` can't be kept; nothing was pushed, and ``edits`` says what it
-    is that conflicts.
+    is that conflicts. ``alone``: ``commit`` differs from the target by the image alone, whoever made it.
     """
 
     branch: str
@@ -25,6 +25,7 @@ class Proposal(NamedTuple):
     outcome: Outcome
     previous: str = ""  # the tag that was replaced, where there was one
     files: tuple[str, ...] = ()  # the paths of what is edited
+    alone: bool = False
 
 
 class Propose(Protocol):

@@ -121,7 +121,9 @@ class _Look:
                 return Proposal(target.branch, base, base, (), "unchanged")
             if tip is None or target.branch == target.base:
                 return await self._anew(base, base if tip else None, splices, "created")
-            return await self._onto(base, tip, splices)
+            found = await self._onto(base, tip, splices)
+            judged = found.alone or found.outcome == "conflict"
+            return found if judged else found._replace(alone=await self._alone(base, found.commit))
 
     async def _onto(self, base: str, tip: str, splices: Sequence[Splice]) -> Proposal:
         """The branch is there already."""
@@ -144,8 +146,8 @@ class _Look:
         """One commit on the base."""
         made = await commit(self._store, tree_of(self._store, base), self._files(base, splices), [base], self._draft)
         if made == expected or (expected is not None and await self._same(base, expected, made)):
-            return self._proposed(expected, base, splices, "unchanged")
-        return await self._pushed(made, expected, base, splices, outcome)
+            return self._proposed(expected, base, splices, "unchanged")._replace(alone=True)
+        return (await self._pushed(made, expected, base, splices, outcome))._replace(alone=True)
 
     async def _same(self, base: str, tip: str, made: str) -> bool:
         """Is ``tip`` our commit already, but for its signature, which differs from one time to the next?"""
@@ -216,6 +218,11 @@ class _Look:
         own = tree_of(self._store, base)
         trees = [tree_of(self._store, one) for one in (origin, base, tip)]
         return (await merge(self._repository.directory, *trees)).tree == own
+
+    async def _alone(self, base: str, tip: str) -> bool:
+        """Does the branch change nothing but the image? Its content says so; authors and messages are anybody's to write."""
+        origin = await common(self._repository.directory, base, tip)
+        return origin is not None and await self._edited_tree(origin) == tree_of(self._store, tip)
 
     async def _merges(self, base: str, tip: str) -> bool:
         """Can the forge merge the branch?"""

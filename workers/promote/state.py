@@ -35,6 +35,9 @@ class PromotionState(msgspec.Struct, frozen=True, omit_defaults=True):
     passed: float = 0.0  # since when all other gates hold, for the soak time
     warnings: tuple[str, ...] = ()  # what the forge refused of labels and people
     files: tuple[str, ...] = ()  # what the proposal edits; none are known after Redis lost its memory
+    head: str = ""  # the branch's commit that was looked at last, and
+    alone: bool = False  # whether it changes nothing but the image
+    scheduled: bool = False  # the forge was asked to merge it by itself
     told: str = ""  # a digest of what the merged pull request was told last
     settled: bool = False  # nothing more is to be told
 

@@ -32,6 +32,7 @@ from workers.promote.aftermath import standings
 from workers.promote.contract import Proposal, Propose
 from workers.promote.forge import ForgeAccess
 from workers.promote.gates import Gates
+from workers.promote.merging import merged_by_itself
 from workers.promote.onward import landed, release
 from workers.promote.sources import Sources
 from workers.promote.state import DECIDED, Phase, PromotionState, PromotionStore
@@ -196,8 +197,9 @@ class Promoter:
         if words.is_per_image(promotion) or (state.pull and state.pull != pull.number):
             await self._superseded(view, pulls, f"Superseded by {pull.url}.", keep=pull.number)
         now = PromotionState("Proposed", image, pull.number, pull.url, branch, state.before, at=time.time(),
-                             warnings=tuple(warnings), files=proposal.files)  # fmt: skip
-        return await self._looked(view, pulls, now, commit=proposal.commit)
+                             warnings=tuple(warnings), files=proposal.files, head=proposal.commit, alone=proposal.alone,
+                             scheduled=state.scheduled and state.pull == pull.number)  # fmt: skip
+        return await self._looked(view, pulls, now, proposed=True)
 
     async def _shown(
         self,
@@ -247,17 +249,18 @@ class Promoter:
                 log.info("promotion.superseded", promotion=view.promotion.name, pull=pull.number)
 
     async def _looked(
-        self, view: PromotionView, pulls: PullRequests, state: PromotionState, *, commit: str = ""
+        self, view: PromotionView, pulls: PullRequests, state: PromotionState, *, proposed: bool = False
     ) -> Step:
-        """What the forge says of the pull request now; merges it where the document asks for that."""
+        """What the forge says of the pull request now; merges it where the document asks for that. ``proposed``: just now."""
         pull = await pulls.get(state.pull)
         if not _is_ours(view, state, pull):
             why = f"pull request {pull.number} is none of this promotion: it is looked for again"
             return Step(msgspec.structs.replace(state, phase="Waiting", pull=0, url="", why=why), GATE_SECONDS)
         spec = view.promotion.spec.pull_request
-        wanted = pull.state == "open" and spec.auto_merge and commit in ("", pull.commit)
-        if wanted and await pulls.merge(pull, spec.merge_method) == "merged":
-            pull = await pulls.get(state.pull)
+        if pull.state == "open" and spec.auto_merge:
+            if pull.commit != state.head and not proposed and state.image is not None:
+                return await self._proposed(view, pulls, state, state.image)  # somebody pushed to it: what is it now?
+            pull, state = await merged_by_itself(self._context, view, pulls, pull, state)
         if pull.state == "open":
             return Step(state, GATE_SECONDS if spec.auto_merge else LOOK_SECONDS)
         return Step(_of(state, pull), AT_ONCE if pull.state == "merged" else None)

@@ -291,6 +291,31 @@ async def test_who_amends_our_commit_makes_it_theirs(shop):
     assert shop.git("rev-parse", f"{made.commit}^") == amended
 
 
+async def test_whether_the_image_is_all_that_changes_is_told_by_the_content_whoever_says_to_have_made_it(shop):
+    made = await shop.propose("1.1.0")
+    assert made.alone
+    shop.move_main({"README.md": "moved\n"})
+    assert (await shop.propose("1.1.0")).alone, "the base may move on"
+    who = ["-c", f"user.name={WINDLASS.name}", "-c", f"user.email={WINDLASS.email}"]
+    message = shop.git("show", "-s", "--format=%B", made.commit)
+    shop.tree.git("fetch", "-q", "origin", BRANCH)
+    shop.tree.git("checkout", "-q", "-B", "review", "FETCH_HEAD")
+    (shop.tree.path / "apps" / "evil.yaml").write_text("evil: true\n")
+    shop.tree.git("add", "-A")
+    shop.tree.git(*who, "commit", "-q", "--amend", "--reset-author", "-m", message)
+    shop.tree.git("push", "-q", "--force", "origin", f"review:{BRANCH}")
+    again = await shop.propose("1.1.0")
+    assert shop.file(again.commit, "apps/evil.yaml") == "evil: true", "it passes for ours"
+    assert not again.alone
+
+
+async def test_with_a_reviewers_commit_the_image_is_not_alone(shop):
+    await shop.propose("1.1.0")
+    shop.review({"apps/config.yaml": "key: value\n"})
+    assert not (await shop.propose("1.1.0")).alone
+    assert not (await shop.propose("1.2.0")).alone
+
+
 async def test_a_push_race_is_run_again_on_the_new_tip(shop, monkeypatch):
     """Somebody pushes between our look and our push, twice."""
     pushed, pushes = [], proposing.push

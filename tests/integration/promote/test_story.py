@@ -23,6 +23,7 @@ from windlass.documents.promotions import PromotionView
 from windlass.errors import TransientError
 from windlass.events import ImagePublished
 from windlass.queue import RECORDED, LeaseKeeper, Mark, SourceQueue
+from windlass.queue.previews import Told, remember
 from windlass.queue.promotions import Image, Noted, note, seal_of
 from windlass.queue.seal import Seal
 from windlass.settings import Settings
@@ -54,6 +55,7 @@ class Story:
         self.extra: list[dict[str, object]] = []
         self.error: Exception | None = None
         self._events = iter(range(100_000))
+        self.theirs: set[str] = set()  # commits that bring more than the image
         self.others: list[str] = []  # jobs that aren't a promotion's
 
     def write(self, branch: str, tag: str, *, new: str) -> str:
@@ -90,11 +92,11 @@ class Story:
         if self.file("main")["content"] == wanted:
             return Proposal(branch, base, base, (), "unchanged")
         if tip and self.file(branch)["content"] == wanted:
-            return Proposal(branch, tip, base, (f"web.yaml: {image.tag}",), "unchanged")
+            return Proposal(branch, tip, base, (f"web.yaml: {image.tag}",), "unchanged", alone=tip not in self.theirs)
         self.proposed.append(image.tag)
         made = self.write(branch, image.tag, new="") if tip else self.write("main", image.tag, new=branch)
         outcome: Outcome = "rebuilt" if tip else "created"
-        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), outcome, "1.0.0", ("web.yaml",))
+        return Proposal(branch, made, base, (f"web.yaml: {image.tag}",), outcome, "1.0.0", ("web.yaml",), alone=True)
 
     def document(self, name: str = "web", **spec: Any) -> None:
         """Use one more promotion; reads all documents again."""
@@ -137,6 +139,19 @@ class Story:
         view = self.context.catalog.promotions[f"promotion_{promotion}"]
         await self.context.queue.nudge(view.id, digest=view.digest, reason="test")
         return await self.work(promotion)
+
+    async def planned(self, verdict: str = "success", *, head: str = "") -> None:
+        """The newest pull request's plan was made, and says so."""
+        pull = self.pulls()[-1]
+        told = Told("main", head or pull["head"]["sha"], verdict=verdict)
+        await remember(self.context.redis, "manifests", pull["number"], told)
+
+    async def merged_by_itself(self) -> bool:
+        """Once the forge has found out that it can be merged."""
+        for _ in range(100):
+            if (await self.look()).phase == "Merged":
+                return True
+        return False
 
     def pulls(self, state: str = "all") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.gitea.api("GET", f"{self.path}/pulls?state={state}")
@@ -359,13 +374,59 @@ async def test_commit_mode_pushes_straight_to_the_branch(story: Story) -> None:
 async def test_it_is_merged_by_itself_where_the_document_says_so(story: Story) -> None:
     story.document(pullRequest={"autoMerge": True})
     await story.publish("1.4.2")
-    state = await story.work()
-    for _ in range(100):
-        if state.phase == "Merged":
-            break
-        state = await story.look()
-    assert state.phase == "Merged"
+    await story.work()
+    await story.planned()
+    assert await story.merged_by_itself()
     assert base64.b64decode(story.file("main")["content"]).endswith(b":1.4.2\n")
+
+
+async def test_what_others_pushed_to_it_a_person_merges(story: Story) -> None:
+    story.document(pullRequest={"autoMerge": True})
+    await story.publish("1.4.2")
+    branch = (await story.work()).branch
+    body = {"content": base64.b64encode(b"evil").decode(), "branch": branch, "message": "web 1.4.2"}
+    made = await asyncio.to_thread(story.gitea.api, "POST", f"{story.path}/contents/evil.yaml", body)
+    story.theirs.add(made["commit"]["sha"])
+    await story.planned()
+    state = await story.look()
+    assert (state.phase, state.why) == ("Proposed", "others pushed to it: a person merges it")
+    assert not (await story.look()).scheduled
+    assert not story.pulls()[0]["merged"]
+
+
+async def test_it_is_not_merged_before_its_plan_is_good(story: Story) -> None:
+    story.document(pullRequest={"autoMerge": True})
+    await story.publish("1.4.2")
+    assert (await story.work()).why == "its plan is not made yet"
+    await story.look()
+    assert story.others == [f"preview_manifests_{story.pulls()[0]['number']}"], "asked for, should its webhook be lost"
+    await story.planned("failure")
+    assert (await story.look()).why == "its plan found errors"
+    await story.planned("success", head="0" * 40)
+    assert (await story.look()).phase == "Proposed", "another commit's plan"
+    await story.planned()
+    assert await story.merged_by_itself()
+
+
+async def test_what_the_forge_was_asked_to_merge_is_taken_back_when_others_push_to_it(story: Story) -> None:
+    story.document(pullRequest={"autoMerge": True})
+    rule = {"rule_name": "main", "enable_status_check": True, "status_check_contexts": ["build"]}
+    await asyncio.to_thread(story.gitea.api, "POST", f"{story.path}/branch_protections", rule)
+    await story.publish("1.4.2")
+    branch = (await story.work()).branch
+    await story.planned()
+    async with asyncio.timeout(30):
+        while not (await story.look()).scheduled:
+            await asyncio.sleep(0.1)
+    body = {"content": base64.b64encode(b"evil").decode(), "branch": branch, "message": "web 1.4.2"}
+    made = await asyncio.to_thread(story.gitea.api, "POST", f"{story.path}/contents/evil.yaml", body)
+    story.theirs.add(made["commit"]["sha"])
+    state = await story.look()
+    assert (state.scheduled, state.why) == (False, "others pushed to it: a person merges it")
+    passed = {"state": "success", "context": "build"}
+    await asyncio.to_thread(story.gitea.api, "POST", f"{story.path}/statuses/{made['commit']['sha']}", passed)
+    await asyncio.sleep(1)
+    assert not story.pulls()[0]["merged"]
 
 
 def from_a_fork(story: Story, unique: str, branch: str, body: str = "") -> int:
@@ -387,13 +448,12 @@ async def test_a_strangers_pull_request_from_a_branch_of_the_same_name_is_not_th
     theirs = await asyncio.to_thread(from_a_fork, story, unique, "promote/web", marker)
     story.document(pullRequest={"autoMerge": True})
     await story.publish("1.4.2")
-    state = await story.work()
-    for _ in range(100):
-        if state.phase == "Merged":
-            break
-        state = await story.look()
+    await story.work()
+    await story.planned()
+    assert await story.merged_by_itself()
+    state = await story.store.read("web")
     assert state.image is not None
-    assert (state.phase, state.image.tag) == ("Merged", "1.4.2")
+    assert state.image.tag == "1.4.2"
     assert state.pull != theirs
     pull = story.gitea.api("GET", f"{story.path}/pulls/{theirs}")
     assert (pull["state"], pull["title"], pull["merged"]) == ("open", "mine", False)

@@ -120,6 +120,18 @@ class TestGithub:
         forge.says(f"GET {self.PULLS}/7", self.pull(auto_merge={"merge_method": "squash"}))
         assert await pulls.merge(await pulls.get(7), "squash") == "scheduled"
 
+    async def test_what_was_scheduled_is_taken_back(self, github: tuple[Forge, PullRequests]) -> None:
+        forge, pulls = github
+        forge.says(f"GET {self.PULLS}/7", self.pull())
+        await pulls.unschedule(await pulls.get(7))
+        forge.says(f"GET {self.PULLS}/7", self.pull(auto_merge={"merge_method": "squash"}))
+        forge.says("POST /api/graphql", {"data": {"disablePullRequestAutoMerge": {"clientMutationId": None}}})
+        await pulls.unschedule(await pulls.get(7))
+        asked = [call for call in forge.calls() if "graphql" in call]
+        assert len(asked) == 1, "nothing where nothing is scheduled"
+        assert "disablePullRequestAutoMerge" in forge.body("POST /api/graphql")["query"]
+        assert forge.body("POST /api/graphql")["variables"] == {"pull": "PR_kwDO"}
+
     async def test_where_it_may_not_it_is_merged_once_clean(self, github: tuple[Forge, PullRequests]) -> None:
         forge, pulls = github
         forge.says(f"GET {self.PULLS}/7", self.pull(mergeable_state="unstable"))
@@ -248,6 +260,17 @@ class TestGitlab:
         assert await pulls.merge(await pulls.get(7), "squash") == outcome
         body = forge.body(f"PUT {self.REQUESTS}/7/merge")
         assert (body["auto_merge"], body["sha"], body["squash"]) == (True, SHA, True)
+
+    async def test_what_failed_is_not_merged_and_what_was_scheduled_is_taken_back(
+        self, gitlab: tuple[Forge, PullRequests]
+    ) -> None:
+        forge, pulls = gitlab
+        forge.says(f"GET {self.REQUESTS}/7", self.request(head_pipeline={"id": 3, "status": "failed"}))
+        assert await pulls.merge(await pulls.get(7), "merge") == "waiting"
+        assert not any(call.startswith("PUT") for call in forge.calls())
+        forge.says(f"POST {self.REQUESTS}/7/cancel_merge_when_pipeline_succeeds", self.request())
+        await pulls.unschedule(await pulls.get(7))
+        assert forge.calls()[-1] == f"POST {self.REQUESTS}/7/cancel_merge_when_pipeline_succeeds"
 
     async def test_a_fast_forward_names_its_own_last_commit(self, gitlab: tuple[Forge, PullRequests]) -> None:
         forge, pulls = gitlab
@@ -421,6 +444,10 @@ class TestBitbucketServer:
         forge.says(f"GET {self.PULLS}/7/merge", {"canMerge": False, "vetoes": [{"summaryMessage": "builds"}]})
         assert await pulls.merge(await pulls.get(7), "merge") == "waiting"
         forge.says(f"GET {self.PULLS}/7/merge", {"canMerge": True, "conflicted": False, "vetoes": []})
+        builds = f"GET /rest/build-status/latest/commits/stats/{SHA}"
+        forge.says(builds, {"successful": 1, "inProgress": 0, "failed": 1})
+        assert await pulls.merge(await pulls.get(7), "merge") == "waiting"
+        forge.says(builds, {"successful": 2, "inProgress": 0, "failed": 0})
         forge.says(f"POST {self.PULLS}/7/merge", self.pull(state="MERGED"))
         assert await pulls.merge(await pulls.get(7), "merge") == "merged"
         assert forge.asked[-1].query == {"version": "3"}
@@ -471,10 +498,18 @@ class TestAzure:
         assert forge.asked[0].query["searchCriteria.sourceRefName"] == f"refs/heads/{HEAD}"
         forge.says(f"GET /org{self.PULLS}/7", self.pull())
         forge.says(f"PATCH /org{self.PULLS}/7", self.pull())
+        statuses = f"GET /org{self.PULLS.replace('pullrequests', 'commits')}/{SHA}/statuses"
+        forge.says(statuses, {"value": [{"state": "succeeded"}, {"state": "failed"}]})
+        assert await pulls.merge(await pulls.get(7), "rebase") == "waiting"
+        forge.says(statuses, {"value": [{"state": "succeeded"}, {"state": "notApplicable"}]})
         assert await pulls.merge(await pulls.get(7), "rebase") == "scheduled"
         body = forge.body(f"PATCH /org{self.PULLS}/7")
         assert body["autoCompleteSetBy"] == {"id": "d6245f20-2af8-44f4-9451-8107cb2767db"}
         assert body["completionOptions"]["mergeStrategy"] == "rebase"
+        await pulls.unschedule(await pulls.get(7))
+        assert forge.body(f"PATCH /org{self.PULLS}/7") == {
+            "autoCompleteSetBy": {"id": "00000000-0000-0000-0000-000000000000"}
+        }
         await pulls.close(await pulls.get(7))
         assert forge.body(f"PATCH /org{self.PULLS}/7") == {"status": "abandoned"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
@@ -166,6 +167,31 @@ async def test_it_is_merged_when_its_checks_pass(forge: Forge) -> None:
     merged = await forge.pulls.get(made.number)
     assert merged.state == "merged"
     assert len(merged.merge) == 40
+
+
+async def test_what_was_reported_counts_where_nothing_is_required(forge: Forge) -> None:
+    made, _ = await forge.pulls.create(WANTED)
+    forge.status(made.commit, "failure")
+    for _ in range(20):
+        assert await forge.pulls.merge(made, "merge") == "waiting"
+    forge.status(made.commit, "success")
+    for _ in range(100):
+        if await forge.pulls.merge(made, "merge") == "merged":
+            break
+    assert (await forge.pulls.get(made.number)).state == "merged"
+
+
+async def test_a_scheduled_merge_is_taken_back(forge: Forge) -> None:
+    forge.protect()
+    made, _ = await forge.pulls.create(WANTED)
+    await forge.pulls.unschedule(made)
+    for _ in range(40):
+        if await forge.pulls.merge(made, "merge") == "scheduled":
+            break
+    await forge.pulls.unschedule(made)
+    forge.status(made.commit, "success")
+    await asyncio.sleep(3)  # in which Gitea merges what is scheduled
+    assert (await forge.pulls.get(made.number)).state == "open"
 
 
 async def test_without_checks_it_is_merged_in_the_end(forge: Forge) -> None:

@@ -35,6 +35,8 @@ from windlass.forges.pulls.model import (
 )
 
 VERSION = "api-version=7.1"
+UNMET = frozenset({"error", "failed", "pending"})
+NOBODY = "00000000-0000-0000-0000-000000000000"
 PAGE = 100
 LONGEST = 4000
 STRATEGIES = {"merge": "noFastForward", "squash": "squash", "rebase": "rebase"}
@@ -50,6 +52,7 @@ class Azure:
         api = place.api or f"https://dev.azure.com/{organisation}"
         self._call = Caller(session, api, {"Authorization": f"Basic {pair}"}, credential)
         self._pulls = f"/{project}/_apis/git/repositories/{name}/pullrequests"
+        self._commits = f"/{project}/_apis/git/repositories/{name}/commits"
         self._page = "/".join((place.origin, *(quote(part) for part in place.address.path.split("/")), "pullrequest"))
 
     async def open(self) -> list[PullRequest]:
@@ -120,9 +123,17 @@ class Azure:
         now = await self.get(pull.number)
         if now.commit != pull.commit:
             return "waiting"
+        statuses = (await self._call.get(f"{self._commits}/{pull.commit}/statuses?latestOnly=true&{VERSION}")).get(
+            "value", []
+        )
+        if any(named(one, "state") in UNMET for one in statuses):  # it waits for required policies alone
+            return "waiting"
         options = {"mergeStrategy": STRATEGIES[method], "deleteSourceBranch": True}
         answer = await self._change(pull, {"autoCompleteSetBy": {"id": now.extra}, "completionOptions": options})
         return "merged" if named(answer, "status") == "completed" else "scheduled"
+
+    async def unschedule(self, pull: PullRequest) -> None:
+        await self._change(pull, {"autoCompleteSetBy": {"id": NOBODY}})
 
     def _pull(self, value: Any) -> PullRequest:
         if not isinstance(value, dict) or "pullRequestId" not in value:

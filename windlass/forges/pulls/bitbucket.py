@@ -114,6 +114,9 @@ class Bitbucket:
         answer = await self._call("POST", path, body, expected=(400, 409, 555))
         return "merged" if answer.status == 200 else "waiting"
 
+    async def unschedule(self, pull: PullRequest) -> None:
+        """It merges nothing by itself."""
+
 
 def _authorization(credential: Credential) -> dict[str, str]:
     if credential.username is None:

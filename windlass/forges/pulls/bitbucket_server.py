@@ -38,6 +38,7 @@ class BitbucketServer:
     def __init__(self, session: aiohttp.ClientSession, place: Place, credential: Credential) -> None:
         api = place.api or f"{place.origin}{place.prefix.removesuffix('/scm')}/rest/api/latest"
         self._call = Caller(session, api, bearer(credential.token), credential)
+        self._builds = f"{api.partition('/rest/api/')[0]}/rest/build-status/latest"
         self._project, self._name = place.owner, place.name
         self._pulls = f"/projects/{place.owner}/repos/{place.name}/pull-requests"
 
@@ -114,9 +115,15 @@ class BitbucketServer:
         now, allowed = await self.get(pull.number), await self._call.get(path)
         if now.commit != pull.commit or allowed.get("canMerge") is not True:
             return "waiting"
+        builds = await self._call.get(f"{self._builds}/commits/stats/{pull.commit}")
+        if builds.get("failed") or builds.get("inProgress"):  # only required ones are among what forbids the merge
+            return "waiting"
         body = {"strategyId": STRATEGIES[method]}
         answer = await self._call("POST", f"{path}?version={now.extra['version']}", body, expected=(409,))
         return "merged" if answer.status == 200 else "waiting"
+
+    async def unschedule(self, pull: PullRequest) -> None:
+        """It merges nothing by itself."""
 
 
 def _reason(value: Any) -> str:

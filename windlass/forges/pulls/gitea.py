@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -30,6 +31,7 @@ from windlass.forges.pulls.model import (
 )
 
 PAGE = 50
+PASSED = frozenset({"success", "warning", "skipped"})
 CLOSED_PAGES = 4
 """Pages of closed ones, newest first, in which a branch's last one is looked for."""
 
@@ -113,6 +115,11 @@ class Gitea:
         await self._call("PATCH", f"{self._repository}/pulls/{pull.number}", {"state": "closed"})
 
     async def merge(self, pull: PullRequest, method: Method) -> Merged:
+        """Its own auto-merge waits for what the branch's protection requires. Without that it waits for nothing: then what was
+        reported counts."""
+        base = await self._call.get(f"{self._repository}/branches/{quote(pull.base, safe='')}")
+        if base.get("enable_status_check") is not True and not await self._passed(pull.commit):
+            return "waiting"
         body = {"Do": method, "merge_when_checks_succeed": True, "head_commit_id": pull.commit}
         path = f"{self._repository}/pulls/{pull.number}/merge"
         answer = await self._call("POST", path, body, expected=(405, 409))
@@ -120,6 +127,14 @@ class Gitea:
             # 409 is also what it says of a merge that is scheduled already; 405 of one that isn't possible as yet.
             return "scheduled" if "scheduled" in named(answer.value, "message") else "waiting"
         return "scheduled" if answer.status == 201 else "merged"
+
+    async def _passed(self, commit: str) -> bool:
+        """Did everything succeed that was reported of the commit?"""
+        value = await self._call.get(f"{self._repository}/commits/{commit}/status")
+        return not value.get("statuses") or named(value, "state") in PASSED
+
+    async def unschedule(self, pull: PullRequest) -> None:
+        await self._call("DELETE", f"{self._repository}/pulls/{pull.number}/merge", expected=(404,))
 
 
 def _pull(value: Any) -> PullRequest:

@@ -32,6 +32,11 @@ from windlass.forges.status import bearer
 
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 READY = frozenset({"clean", "has_hooks"})
+NO_AUTO_MERGE = """mutation($pull: ID!) {
+  disablePullRequestAutoMerge(input: {pullRequestId: $pull}) {
+    clientMutationId
+  }
+}"""
 AUTO_MERGE = """mutation($pull: ID!, $method: PullRequestMergeMethod!, $head: GitObjectID!) {
   enablePullRequestAutoMerge(input: {pullRequestId: $pull, mergeMethod: $method, expectedHeadOid: $head}) {
     clientMutationId
@@ -111,6 +116,12 @@ class Github:
         answer = await self._call("POST", self._graphql, {"query": AUTO_MERGE, "variables": variables})
         refused = isinstance(answer.value, dict) and answer.value.get("errors")
         return "waiting" if refused else "scheduled"
+
+    async def unschedule(self, pull: PullRequest) -> None:
+        value = await self._call.get(f"{self._repository}/pulls/{pull.number}")
+        if value.get("auto_merge"):
+            body = {"query": NO_AUTO_MERGE, "variables": {"pull": value.get("node_id")}}
+            await self._call("POST", self._graphql, body)
 
 
 def _pull(value: Any) -> PullRequest:

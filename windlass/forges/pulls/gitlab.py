@@ -29,6 +29,8 @@ from windlass.forges.pulls.model import (
 )
 from windlass.forges.status import bearer
 
+FAILED = frozenset({"failed", "canceled", "canceling"})
+
 
 class Gitlab:
     def __init__(self, session: aiohttp.ClientSession, place: Place, credential: Credential) -> None:
@@ -90,7 +92,13 @@ class Gitlab:
         await self._call("PUT", f"{self._requests}/{pull.number}", {"state_event": "close"})
 
     async def merge(self, pull: PullRequest, method: Method) -> Merged:
-        """Whether it is a merge commit or a fast-forward is the project's own setting; only squashing is asked for."""
+        """Whether it is a merge commit or a fast-forward is the project's own setting; only squashing is asked for.
+
+        Without "Pipelines must succeed", auto-merge merges at once what no pipeline runs for any more.
+        """
+        value = await self._call.get(f"{self._requests}/{pull.number}")
+        if named(value, "head_pipeline", "status") in FAILED:
+            return "waiting"
         body = {
             "auto_merge": True,
             "merge_when_pipeline_succeeds": True,
@@ -102,6 +110,10 @@ class Gitlab:
         if answer.status >= 300:
             return "waiting"
         return "merged" if named(answer.value, "state") == "merged" else "scheduled"
+
+    async def unschedule(self, pull: PullRequest) -> None:
+        path = f"{self._requests}/{pull.number}/cancel_merge_when_pipeline_succeeds"
+        await self._call("POST", path, expected=(405, 406))
 
 
 def _pull(value: Any) -> PullRequest:

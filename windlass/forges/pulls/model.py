@@ -178,6 +178,9 @@ class PullRequests(Protocol):
     async def merge(self, pull: PullRequest, method: Method) -> Merged:
         """Merge it when its checks pass, and only as it is now (``pull.commit``)."""
 
+    async def unschedule(self, pull: PullRequest) -> None:
+        """Take back a merge that was ``scheduled``; nothing happens where none is."""
+
 
 def hidden(marker: str) -> str:
     """A marker that Markdown shows nobody: a link's definition, which also the forges hide that show HTML comments."""

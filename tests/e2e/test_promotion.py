@@ -137,7 +137,7 @@ def test_it_merges_itself_once_its_plan_is_good(
         until(lambda: pipeline.image().endswith(":1.1.0"), show=lambda: pipeline.windlass.log("worker")[-4000:])
         (pull,) = pipeline.pulls("closed")
         statuses = pipeline.forge.statuses(pipeline.name, pull["head"]["sha"])
-        assert [one["status"] for one in statuses if one["context"] == "windlass/plan"][0] == "success"
+        assert next(one["status"] for one in statuses if one["context"] == "windlass/plan") == "success"
         until(lambda: pipeline.told(pull["number"], "healthy") or pipeline.told(pull["number"], "degraded"))
     finally:
         pipeline.windlass.stop()

@@ -36,12 +36,10 @@ from workers.preview.again import base_moved
 from workers.report import Reporter
 from workers.signed import require_signed
 from workers.tip import believed_tip
+from workers.viewing import view_of
 from workers.vouched import NotVouchedError, vouched
 
 log = structlog.get_logger(__name__)
-
-DOCUMENTS_PATIENCE = 120.0
-"""Seconds for which service and worker may read different documents, while a change spreads."""
 LOOK_EVERY = 0.5
 """Seconds between two looks for a newer commit, while applications are being applied."""
 
@@ -72,7 +70,7 @@ class Reconciler:
             await self._reporter.source_failed(view, commit, message)
 
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
-        view = await self._view(run.source, digest)
+        view = await view_of(self._context, lambda catalog: catalog.sources, run.source, digest)
         if view is None:
             await self._context.queue.finish(run, error="no valid document follows this source")
             return {"source": run.source, "outcome": "no valid document follows this source"}
@@ -119,19 +117,6 @@ class Reconciler:
             "fetch": fetched.way,
             "applications": {outcome.application: outcome.phase for outcome in outcomes},
         }
-
-    async def _view(self, source: str, digest: str) -> SourceView | None:
-        """The source as the documents have it; waits while this worker's documents are not those of the job."""
-        deadline = time.monotonic() + DOCUMENTS_PATIENCE
-        while True:
-            view = self._context.catalog.sources.get(source)
-            if view is not None and (view.digest == digest or view.digest == await self._context.queue.digest(source)):
-                return view
-            if not self._context.reload() and time.monotonic() < deadline and digest:
-                log.warning("documents.differ", job=digest, worker=view.digest if view else None)
-                await asyncio.sleep(1.0)
-            elif time.monotonic() >= deadline or not digest:
-                return view
 
     async def _tip(self, run: Run, following: Following) -> str:
         if is_object_id(following.ref):

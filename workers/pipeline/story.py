@@ -35,12 +35,12 @@ from workers.pipeline.logs import Log
 from workers.pipeline.registry import environment, secrets
 from workers.promote.forge import ForgeAccess
 from workers.signed import require_signed
+from workers.viewing import view_of
 
 log = structlog.get_logger(__name__)
 AT_ONCE = 2
 """Builds of one worker; what else waits, waits in the queue's order."""
 LONGEST_DESCRIPTION = 140
-DOCUMENTS_PATIENCE = 120.0
 
 
 class Pipelines:
@@ -61,7 +61,9 @@ class Pipelines:
         return await serve(self._context.queue, job_id, source, lambda run: self._run(run, digest), _recorded)
 
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
-        view = await self._view(run.source, digest)
+        view = await view_of(self._context, lambda catalog: catalog.pipelines, run.source, digest)
+        if view is None:
+            raise PermanentError("there is no valid Pipeline of this name")
         repository = await self._context.repositories.get(view.repository)
         tip = (await repository.refs(view.ref)).get(view.ref)
         if tip is None:
@@ -78,21 +80,6 @@ class Pipelines:
             seal = seal_of(self._context.secret_key)
             await note(self._context.queue, noted, seal=seal, event=run.source, delivery="", received_at=time.time())
         return await self._done(run, view, tip, f"{built.reference}@{built.digest}")
-
-    async def _view(self, source: str, digest: str) -> PipelineView:
-        """The pipeline as the documents have it; waits while this worker's documents are not those of the job.
-
-        :raises PermanentError: there is none.
-        """
-        deadline = time.monotonic() + DOCUMENTS_PATIENCE
-        while True:
-            view = self._context.catalog.pipelines.get(source)
-            if view is not None and (digest in (view.digest, "") or time.monotonic() >= deadline):
-                return view
-            if view is None and time.monotonic() >= deadline:
-                raise PermanentError("there is no valid Pipeline of this name")
-            if not self._context.reload():
-                await asyncio.sleep(1.0)
 
     async def _done(self, run: Run, view: PipelineView, tip: str, outcome: str) -> dict[str, Any]:
         await self._context.queue.advance(run, commit=tip, documents=view.digest, dirty=[])

@@ -7,7 +7,6 @@ until a newer image; the same image again changes nothing; what Redis forgot is 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from http import HTTPStatus
@@ -36,10 +35,10 @@ from workers.promote.merging import merged_by_itself
 from workers.promote.onward import landed, release
 from workers.promote.sources import Sources
 from workers.promote.state import DECIDED, Phase, PromotionState, PromotionStore
+from workers.viewing import view_of
 
 log = structlog.get_logger(__name__)
 
-DOCUMENTS_PATIENCE = 120.0
 LOOK_SECONDS = 60.0
 """Between two looks at an open pull request, where no event told of it."""
 GATE_SECONDS = 15.0
@@ -83,22 +82,8 @@ class Promoter:
                 raise TransientError(str(error)) from None
             raise
 
-    async def _view(self, source: str, digest: str) -> PromotionView | None:
-        """The promotion as the documents have it; waits while this worker's documents are not those of the job."""
-        deadline = time.monotonic() + DOCUMENTS_PATIENCE
-        while True:
-            view = self._context.catalog.promotions.get(source)
-            if view is not None and digest in (view.digest, ""):
-                return view
-            if view is not None and view.digest == await self._context.queue.digest(source):
-                return view
-            if time.monotonic() >= deadline:
-                return view
-            if not self._context.reload():
-                await asyncio.sleep(1.0)
-
     async def _run(self, run: Run, digest: str) -> dict[str, Any]:
-        view = await self._view(run.source, digest)
+        view = await view_of(self._context, lambda catalog: catalog.promotions, run.source, digest)
         if view is None:
             await self._context.queue.finish(run, error="there is no valid Promotion of this name")
             return {"promotion": run.source, "outcome": "no valid document"}

@@ -33,6 +33,7 @@ from workers.promote.contract import Outcome, Proposal
 from workers.promote.follow import Follower
 from workers.promote.state import PromotionState, PromotionStore
 from workers.promote.story import Promoter
+from workers.viewing import view_of
 
 pytestmark = pytest.mark.integration
 
@@ -471,6 +472,20 @@ async def test_a_pull_request_that_is_not_the_promotions_is_not_merged_whatever_
     assert state.pull == 0
     assert "is none of this promotion" in state.why
     assert not story.gitea.api("GET", f"{story.path}/pulls/{theirs}")["merged"]
+
+
+async def test_a_job_that_was_queued_by_older_documents_is_done_by_those_of_today_and_waits_for_nothing(
+    story: Story,
+) -> None:
+    story.document()
+    await story.publish("1.4.2")
+    older = story.context.catalog.promotions["promotion_web"].digest
+    story.document(policy={"order": "semver"})
+    await story.publish("1.4.3")
+    async with asyncio.timeout(30):
+        view = await view_of(story.context, lambda catalog: catalog.promotions, "promotion_web", older)
+    assert view is not None
+    assert view.digest != older
 
 
 async def test_who_writes_redis_names_no_image(story: Story) -> None:

@@ -67,22 +67,28 @@ def pings(url: str) -> bool:
 @pytest.fixture
 def started(tmp_path: Path) -> Any:
     parts: list[Part] = []
+    ports: list[int] = []
 
     def start(port: int, *command: str, **environment: str) -> None:
         parts.append(Part("redis", list(command), tmp_path / "redis.log", environment=environment))
         parts[-1].wait_ready(answers(port))
+        ports.append(port)
 
     yield start
     for part in parts:
         part.stop()
+    for port in ports:  # the signal reaches the server itself, as it must in a container
+        with pytest.raises(ConnectionError):
+            answers(port)()
 
 
 def test_any_password_opens_the_embedded_redis(helm: Helm, started: Callable[..., None], tmp_path: Path) -> None:
     port = free_port()
     (container,) = pods(template(helm, PLAIN).stdout)["main-windlass-redis"]["containers"]
     (script,) = container["args"]
-    script = script.replace("/data", str(tmp_path)).replace("exec redis-server", f"exec {redis_server()}")
-    command = [*container["command"], f"{script.strip()} --port {port} --bind 127.0.0.1"]
+    here = f"exec {redis_server()} - --port {port} --bind 127.0.0.1"
+    script = script.replace("/data", str(tmp_path)).replace("exec redis-server -", here)
+    command = [*container["command"], script]
     started(port, *command, PATH="/usr/bin:/bin", REDIS_PASSWORD=AWKWARD, MEMORY=str(512 << 20))
     until(lambda: pings(str(settings(helm, PLAIN, port).redis_url)))
     with pytest.raises(AuthenticationError):

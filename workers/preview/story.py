@@ -6,7 +6,7 @@ pull request there is one comment, and each head has one status.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from windlass.queue import Run
 from windlass.queue.previews import Told, approved_key, forget, parse_preview, remember
 from windlass.queue.seal import approvals
 from workers.aiogit import GitRepository
+from workers.concurrency import together
 from workers.context import Context
 from workers.jobs import serve
 from workers.preview import words
@@ -31,6 +32,8 @@ from workers.promote.merging import planned as planned_now
 
 log = structlog.get_logger(__name__)
 CONTEXT = "windlass/plan"
+AT_ONCE = 4
+"""Applications of one pull request that are compared at a time."""
 
 
 class Previewer:
@@ -82,7 +85,9 @@ class Previewer:
             ref = f"refs/heads/{pull.base}"
             applications = [one for one, _ in await touched(self._context, repository, document.name, ref, found)]
             told = applications[:MOST_APPLICATIONS]
-            plans = [await self._plan(one, repository, document.name, ref, found, live=live) for one in told]
+            plans = await self._plans(
+                told, lambda one: self._plan(one, repository, document.name, ref, found, live=live)
+            )
         except WindlassError as error:
             await remember(redis, document.name, pull.number, msgspec.structs.replace(known, verdict="error"))
             await self._status(document, pull, "error", str(error))
@@ -98,6 +103,19 @@ class Previewer:
         await planned_now(self._context, document.name)
         log.info("pull.planned", pull=pull.number, head=pull.commit, applications=len(plans), live=live, said=line)
         return line
+
+    async def _plans(
+        self, applications: Sequence[Application], plan: Callable[[Application], Awaitable[Planned]]
+    ) -> list[Planned]:
+        """In the order of the applications, several at a time."""
+        made, left = dict[str, Planned](), iter(applications)
+
+        async def work() -> None:
+            for application in left:
+                made[application.name] = await plan(application)
+
+        await together(AT_ONCE, work)
+        return [made[application.name] for application in applications]
 
     async def _plan(
         self, application: Application, repository: GitRepository, name: str, ref: str, found: Subject, *, live: bool

@@ -79,7 +79,7 @@ class Review:
             return [one for one in self.forge.statuses(self.name, commit) if one["context"] == "windlass/plan"]
 
         until(lambda: plans() and plans()[0]["status"] != "pending", show=lambda: self.windlass.log("worker")[-4000:])
-        return plans()[0]
+        return next(one for one in plans() if one["status"] != "pending")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from windlass.errors import PermanentError, WindlassError
 from windlass.forges import status as forge_status
 from windlass.forges.pulls import PullRequest, PullRequests
 from windlass.queue import Run
-from windlass.queue.previews import Told, approved_key, forget, parse_preview, remember
+from windlass.queue.previews import Told, approved_key, forget, parse_preview, remember, remembered
 from windlass.queue.seal import approvals
 from workers.aiogit import GitRepository
 from workers.concurrency import together
@@ -76,8 +76,10 @@ class Previewer:
 
     async def _look(self, run: Run, document: Repository, pulls: PullRequests, pull: PullRequest) -> str:
         redis, known = self._context.redis, Told(pull.base, pull.commit, conflicts=True)
+        before = (await remembered(redis, document.name)).get(pull.number)
         await remember(redis, document.name, pull.number, known)  # whatever comes of it, the next push may mend it
-        await self._status(document, pull, "pending", "being looked at")
+        if before is None or before.head != pull.commit or not before.verdict:  # else what was said stands meanwhile
+            await self._status(document, pull, "pending", "being looked at")
         repository = await self._context.repositories.get(document)
         try:
             found = await subject(repository, document, pull, run.source)
@@ -93,13 +95,14 @@ class Previewer:
             await self._status(document, pull, "error", str(error))
             raise
         names = tuple(application.name for application in applications)
+        known = Told(pull.base, pull.commit, names, conflicts=bool(found.conflicts))
+        await remember(redis, document.name, pull.number, known)
         if plans or live is False:
             text = words.comment(plans, found, live=live, more=len(applications) - len(told))
             await pulls.comment(pull, words.MARKER, text)
         state, line = words.status(plans, found)
         await self._status(document, pull, state, line)
-        told_of = Told(pull.base, pull.commit, names, bool(found.conflicts), state)
-        await remember(redis, document.name, pull.number, told_of)
+        await remember(redis, document.name, pull.number, msgspec.structs.replace(known, verdict=state))
         await planned_now(self._context, document.name)
         log.info("pull.planned", pull=pull.number, head=pull.commit, applications=len(plans), live=live, said=line)
         return line

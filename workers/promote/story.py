@@ -242,9 +242,10 @@ class Promoter:
             why = f"pull request {pull.number} is none of this promotion: it is looked for again"
             return Step(msgspec.structs.replace(state, phase="Waiting", pull=0, url="", why=why), GATE_SECONDS)
         spec = view.promotion.spec.pull_request
+        pushed = spec.auto_merge and pull.commit != state.head
+        if pull.state == "open" and (pull.conflicts or pushed) and not proposed and state.image is not None:
+            return await self._proposed(view, pulls, state, state.image)  # somebody pushed to it, or to its base
         if pull.state == "open" and spec.auto_merge:
-            if pull.commit != state.head and not proposed and state.image is not None:
-                return await self._proposed(view, pulls, state, state.image)  # somebody pushed to it: what is it now?
             pull, state = await merged_by_itself(self._context, view, pulls, pull, state)
         if pull.state == "open":
             return Step(state, GATE_SECONDS if spec.auto_merge else LOOK_SECONDS)

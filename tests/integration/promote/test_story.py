@@ -56,6 +56,7 @@ class Story:
         self.extra: list[dict[str, object]] = []
         self.error: Exception | None = None
         self._events = iter(range(100_000))
+        self.steps = 0  # looks at the branch
         self.theirs: set[str] = set()  # commits that bring more than the image
         self.others: list[str] = []  # jobs that aren't a promotion's
 
@@ -88,6 +89,7 @@ class Story:
         return await asyncio.to_thread(self._propose, image, branch)
 
     def _propose(self, image: Image, branch: str) -> Proposal:
+        self.steps += 1
         base, tip = self.tip("main"), self.tip(branch)
         wanted = base64.b64encode(f"image: {IMAGE}:{image.tag}\n".encode()).decode()
         if self.file("main")["content"] == wanted:
@@ -379,6 +381,23 @@ async def test_it_is_merged_by_itself_where_the_document_says_so(story: Story) -
     await story.planned()
     assert await story.merged_by_itself()
     assert base64.b64decode(story.file("main")["content"]).endswith(b":1.4.2\n")
+
+
+async def test_a_branch_is_looked_at_again_when_it_conflicts_with_its_base_and_only_then(story: Story) -> None:
+    story.document()
+    await story.publish("1.4.2")
+    await story.work()
+    async with asyncio.timeout(30):
+        while not story.pulls()[0]["mergeable"]:
+            await asyncio.sleep(0.1)  # Gitea finds out
+    steps = story.steps
+    assert (await story.look()).phase == "Proposed"
+    assert story.steps == steps
+    await asyncio.to_thread(story.write, "main", "1.3.9", new="")
+    async with asyncio.timeout(30):
+        while story.steps == steps:
+            await story.look()
+            await asyncio.sleep(0.1)
 
 
 async def test_what_others_pushed_to_it_a_person_merges(story: Story) -> None:

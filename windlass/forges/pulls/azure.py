@@ -149,6 +149,7 @@ class Azure:
             body=named(value, "description"),
             commit=named(value, "lastMergeSourceCommit", "commitId"),
             fork=bool(value.get("forkSource")),
+            conflicts=named(value, "mergeStatus") == "conflicts",
             merge=named(value, "lastMergeCommit", "commitId") if state == "completed" else "",
             extra=named(value, "createdBy", "id"),
         )

@@ -150,5 +150,6 @@ def _pull(value: Any) -> PullRequest:
         body=named(value, "body"),
         commit=named(value, "head", "sha"),
         fork=differ(value, ("head", "repo", "id"), ("base", "repo", "id")),
+        conflicts=value.get("mergeable") is False,
         merge=named(value, "merge_commit_sha") if value.get("merged") else "",
     )

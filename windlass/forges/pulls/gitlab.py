@@ -131,5 +131,6 @@ def _pull(value: Any) -> PullRequest:
         body=named(value, "description"),
         commit=named(value, "sha"),
         fork=differ(value, ("source_project_id",), ("target_project_id",)),
+        conflicts=value.get("has_conflicts") is True,
         merge=merge if state == "merged" else "",
     )

@@ -42,6 +42,7 @@ class PullRequest(msgspec.Struct, frozen=True):
     commit: str = ""  # the head's
     merge: str = ""
     fork: bool = True  # comes its head from another repository? True also where the forge doesn't say
+    conflicts: bool = False  # with its base, where the forge says so; one that isn't sure yet may say so too
     extra: Any = None  # what the forge wants back with the next change: a version, an id
 
 

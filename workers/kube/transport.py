@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -27,6 +26,7 @@ from yarl import URL
 from windlass import metrics
 from windlass.errors import LeaseLostError
 from workers.kube.circuit import Circuit
+from workers.kube.connections import Pool
 from workers.kube.errors import ApiError, RequestTimeoutError, UnreachableError, from_answer
 from workers.kube.limiter import AdaptiveLimiter
 
@@ -40,8 +40,6 @@ IMPERSONATE = "Impersonate-User"
 DEFAULT_TIMEOUT = 30.0
 LEASE_MARGIN = 0.2
 """Seconds of a lease that are left unused: the answer's way back, and the server's clock."""
-KEEPALIVE_SECONDS = 75.0
-"""The API server closes idle connections after 90 s; leave first, or a request races its FIN."""
 CONNECT_TRIES = 3
 CONNECT_SECONDS = 5.0
 """For a new connection, its TLS handshake included; and for an answer to "are you there?"."""
@@ -51,11 +49,8 @@ THROTTLED_PATIENCE = 30.0
 FIRST_BACKOFF = 0.1
 SLICE_SECONDS = 0.008
 """How long the events of one watch may hold the loop before others get their turn."""
-CONNECT_SECONDS = 10.0
 QUIET_SECONDS = 90.0
 """A watch that says nothing for so long is taken for dead: a bookmark comes about once a minute."""
-KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
-"""How the kernel asks whether the other side of a silent watch is there still: a cut is known after some 14 s."""
 
 Deadline = Callable[[], float]
 """Seconds left of the lease under which a request is made, at this moment."""
@@ -91,7 +86,7 @@ class KubeClient:
         self.server = server.rstrip("/")
         self.limiter = AdaptiveLimiter(max_concurrent_requests)
         self._authorize, self._server_name, self._proxy = authorize, server_name, proxy
-        self._pool = _Pool(context, max(1, max_concurrent_requests))
+        self._pool = Pool(context, max(1, max_concurrent_requests))
         self._circuit = Circuit(self.server, self._answers, self._pool.close)
         self._identity: dict[str, str] = {}
 
@@ -239,47 +234,6 @@ class KubeClient:
         await self._pool.close()
 
 
-class _Pool:
-    """The connections, which all views of a client share; the sessions start with the first request, in its loop."""
-
-    def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
-        self._context, self._connections = context, connections
-        self._session: aiohttp.ClientSession | None = None
-        self._watching: aiohttp.ClientSession | None = None
-
-    def connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(
-            limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=self._context or True
-        )
-
-    def watching(self) -> aiohttp.ClientSession:
-        """For watches, which would hold for good what writes need."""
-        if self._watching is None:
-            self._watching = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._context or True, socket_factory=_kept_alive),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                headers={"User-Agent": "windlass", "Accept-Encoding": "identity"},
-            )
-        return self._watching
-
-    def session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=self.connector(),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,  # looking up netrc and proxies costs 0.3 ms a request
-                # Identity: in one data centre, compressing a list costs the server more than sending it does.
-                headers={"User-Agent": "windlass", "Accept-Encoding": "identity"},
-            )
-        return self._session
-
-    async def close(self) -> None:
-        sessions, self._session, self._watching = (self._session, self._watching), None, None
-        for session in filter(None, sessions):
-            await session.close()
-
-
 async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
     """The lines of a watch, parsed one by one, in slices: what has arrived already would never let others have a turn."""
     rest, slice_end = b"", 0.0
@@ -290,17 +244,6 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, 
                 await asyncio.sleep(0)
                 slice_end = time.monotonic() + SLICE_SECONDS
             yield orjson.loads(line)
-
-
-def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
-    """A socket on which the kernel finds out that nobody is there any more, while nobody says anything."""
-    family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made
 
 
 class _Retries:

@@ -33,6 +33,8 @@ from workers.render.renderer import Renderer
 log = structlog.get_logger(__name__)
 
 TIDY_SECONDS = 600.0
+FORMER = 10_000
+"""Digests of documents that were replaced, and are known for what they are."""
 
 
 class Repositories:
@@ -116,6 +118,7 @@ class Context:
         keys = settings.keep_keys()
         self.keeping = Keeping(KeptSets(redis, SealingKeys(keys))) if keys else None
         self.catalog: Catalog = directory.load()
+        self._former: dict[str, None] = {}
         announce(self.catalog)
         self.repositories = Repositories(settings.data / "git", self.secrets)
         self.clusters = Clusters(self.secrets, settings.installation)
@@ -148,9 +151,15 @@ class Context:
         fresh = self.directory.reload_if_changed()
         if fresh is None:
             return False
+        before, now = ({view.digest for view in one.queued.values()} for one in (self.catalog, fresh))
+        self._former = dict.fromkeys([*self._former, *(before - now)][-FORMER:])
         self.catalog, self.dependents = fresh, _dependents(fresh)
         announce(fresh)
         return True
+
+    def is_former(self, digest: str) -> bool:
+        """Were these documents this worker's, before they changed? Who still queues by them hasn't read the change yet."""
+        return digest in self._former
 
     async def has_inventory(self, application: str) -> bool:
         """Has a run of ``application`` recorded what it applied, since Redis' memory began?"""

@@ -28,15 +28,16 @@ View = TypeVar("View", bound=_Versioned)
 async def view_of(
     context: Context, views: Callable[[Catalog], Mapping[str, View]], source: str, digest: str
 ) -> View | None:
-    """One of ``views``; None if there is none. Waits while this worker's documents are neither those of the job (``digest``) nor
-    those by which its source was queued since.
+    """One of ``views``; None if there is none. Waits while this worker's documents are older than those of the job (``digest``):
+    neither these, nor those by which its source was queued since, nor what came here after these.
 
     :raises RedisError: it is away.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
         view = views(context.catalog).get(source)
-        if view is not None and (view.digest == digest or view.digest == await context.queue.digest(source)):
+        newer = view is not None and (view.digest == digest or context.is_former(digest))
+        if view is not None and (newer or view.digest == await context.queue.digest(source)):
             return view
         if not context.reload() and time.monotonic() < deadline and digest:
             log.warning("documents.differ", job=digest, worker=view.digest if view else None)
